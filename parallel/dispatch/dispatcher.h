@@ -1,0 +1,45 @@
+// Tokens travel to experts and back. A dispatcher has no learnable state and knows nothing of how routing was chosen.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace switchyard {
+
+// What a router decided for the T tokens of this rank, ragged: token t has the slots offsets[t] … offsets[t+1]−1.
+struct Routing {
+  at::Tensor offsets;  // int64 [T+1]
+  at::Tensor experts;  // int64 [N], N = offsets[T]; in [0, E); distinct within a token
+  at::Tensor weights;  // fp32 (fp64 under precision fp64) [N]; carries autograd
+};
+
+// Frozen by dispatch, used by combine and by both backward passes.
+class DispatchPlan {
+ public:
+  virtual ~DispatchPlan() = default;
+};
+
+struct Dispatched {
+  at::Tensor rows_RD;           // rows grouped by local expert (ascending id), within one by global token index
+  std::vector<int64_t> counts;  // rows of each local expert; sums to R
+  std::shared_ptr<const DispatchPlan> plan;
+};
+
+// Both calls are collective over the dispatch group (the ranks of expert × expert_tensor) and autograd functions: the
+// backward of one is the mirror of the other. A rank or an expert without tokens enters all the same. Failures of the
+// wire are thrown as StatusError.
+class Dispatcher {
+ public:
+  virtual ~Dispatcher() = default;
+  // x_TD: this rank's tokens, any floating dtype. With expert_tensor > 1 every rank that shares an expert gets its rows.
+  virtual Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) = 0;
+  // y_RD in the order of rows_RD; weights [N] as in Routing. → [T,D] in y's dtype: Σ over slots, in slot order (and over
+  // the ranks that share an expert), of weight · row, summed in fp32 (fp64). The weights' gradient is ⟨g, row⟩.
+  virtual at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                             const std::shared_ptr<const DispatchPlan>& plan) = 0;
+};
+
+}  // namespace switchyard

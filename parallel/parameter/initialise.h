@@ -1,0 +1,17 @@
+// Layout-independent initialisation: every element from the counter-based generator keyed by (seed, tensor name, global
+// element index), so that each layout starts from the same model, bit for bit.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "parallel/parameter/parameter.h"
+
+namespace switchyard {
+
+// Fills `out` (shape: box.extent; fp32 or fp64; lower precisions are cast by the caller) with the elements of `box` of
+// the logical tensor. Values are drawn in fp64 and rounded once.
+void initialise(const Slice& slice, const Box& box, uint64_t seed, at::Tensor out);
+
+}  // namespace switchyard

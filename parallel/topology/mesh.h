@@ -1,0 +1,82 @@
+// The grid of ranks: named axes and the communicators over them. Dense parameters live on pipeline × data × context ×
+// tensor, experts on pipeline × expert_data × expert × expert_tensor; both factor the same ranks, last axis innermost:
+//   rank = ((pipeline·data + d)·context + c)·tensor + t = ((pipeline·expert_data + ed)·expert + e)·expert_tensor + et
+// so rank order is token order. Pipeline and context have size 1 for now and exist in the algebra only.
+// kv_shard and kv_replica factor tensor (t = kv_shard index · kv_replicas + replica) for key and value heads where
+// tensor > kv_heads; both are 1 × tensor … tensor × 1 as the model's kv_heads ask.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/communicator.h"
+
+namespace switchyard {
+
+enum class Axis { kPipeline, kData, kContext, kTensor, kKvReplica, kExpertData, kExpert, kExpertTensor };
+std::string_view axis_name(Axis axis);
+
+struct MeshShape {
+  int pipeline = 1, data = 1, context = 1, tensor = 1;
+  int expert_data = 1, expert = 1, expert_tensor = 1;
+  int kv_replica = 1;  // divides tensor
+  int ranks() const { return pipeline * data * context * tensor; }
+};
+
+// What the user asks for; data 0 means auto: whatever the ranks leave.
+struct ParallelConfig {
+  int data = 0;
+  int tensor = 1;
+  int expert = 1;
+  int expert_tensor = 1;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v("data", data, "data-parallel ranks; auto: what the ranks leave").zero_is("auto").at_least(0);
+    v("tensor", tensor, "ranks that share each dense layer and its rows").at_least(1);
+    v("expert", expert, "ranks over which the experts are spread").at_least(1);
+    v("expert_tensor", expert_tensor, "ranks that share each expert").at_least(1);
+  }
+};
+
+// Impossible layouts are kBadConfig errors that give the sizes, the rule they break and the values that would work.
+// `kv_heads` (0: no attention) and `heads` must suit tensor: heads is a multiple of tensor, and kv_heads a multiple or
+// a divisor of it.
+absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, int64_t heads, int64_t kv_heads);
+
+// A set of axes; ranks that differ only along them form a group.
+using AxisSet = std::vector<Axis>;  // sorted, no duplicates, no axis beside one of its factors
+
+// One communicator per (group, purpose), so that no two users share an ordering.
+enum class Purpose { kControl, kLayer, kDispatch, kGradient };
+
+class Mesh {
+ public:
+  // Collective over `world`, whose size is shape.ranks(). The mesh borrows `world`.
+  static absl::StatusOr<std::unique_ptr<Mesh>> create(Communicator& world, const MeshShape& shape);
+
+  const MeshShape& shape() const { return shape_; }
+  int size(Axis axis) const;
+  int index(Axis axis) const;  // this rank's coordinate
+  Communicator& world() const { return world_; }
+
+  // Number of ranks that differ only along `axes`, and this rank's index among them (rank order).
+  int group_size(const AxisSet& axes) const;
+  int group_index(const AxisSet& axes) const;
+  // The communicator over `axes`. All groups that the framework uses are made by create(): {data}, {tensor},
+  // {data, tensor}, {data, kv_replica}, {expert_data}, {expert, expert_tensor}; others are a bug.
+  Communicator& group(const AxisSet& axes, Purpose purpose) const;
+
+ private:
+  Mesh(Communicator& world, const MeshShape& shape) : world_(world), shape_(shape) {}
+
+  Communicator& world_;
+  MeshShape shape_;
+  std::map<std::pair<AxisSet, Purpose>, std::unique_ptr<Communicator>> groups_;
+};
+
+}  // namespace switchyard
