@@ -2,9 +2,9 @@
 // element index), so that each layout starts from the same model, bit for bit.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
+
+#include <ATen/core/Tensor.h>
 
 #include "parallel/parameter/parameter.h"
 

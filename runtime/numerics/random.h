@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace switchyard {
@@ -20,7 +21,9 @@ class CounterRandom {
   std::array<uint32_t, 4> words(uint64_t index, uint64_t subindex = 0) const;
   uint64_t bits(uint64_t index) const;
   double uniform(uint64_t index) const;  // in [0, 1), 53 bits
-  double normal(uint64_t index) const;   // mean 0, variance 1
+  double normal(uint64_t index) const;   // mean 0, variance 1, at most 8.5 in magnitude
+  // out[i] = normal(begin + i), several times faster than one by one.
+  void normals(uint64_t begin, std::span<double> out) const;
   // Uniform in [0, n), n ≥ 1, without bias.
   uint64_t below(uint64_t n, uint64_t index) const;
 
