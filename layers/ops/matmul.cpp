@@ -1,0 +1,71 @@
+#include "layers/ops/matmul.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <ATen/ATen.h>
+
+#include "layers/ops/matmul_onednn.h"
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+void check_row_major(const at::Tensor& tensor) {
+  SY_CHECK_EQ(tensor.dim(), 2);
+  SY_CHECK(tensor.size(1) <= 1 || tensor.stride(1) == 1);
+  SY_CHECK(tensor.size(0) <= 1 || tensor.stride(0) >= tensor.size(1));
+}
+
+// The stride of one row is free in ATen; products want a plausible one.
+int64_t leading(const at::Tensor& tensor) {
+  return std::max(tensor.size(0) > 1 ? tensor.stride(0) : 1, tensor.size(1));
+}
+
+std::optional<ProductType> product_type(at::ScalarType in, at::ScalarType out) {
+  if (in == at::kFloat && out == at::kFloat) return ProductType::kFp32;
+  if (in == at::kBFloat16 && out == at::kBFloat16) return ProductType::kBf16;
+  if (in == at::kBFloat16 && out == at::kFloat) return ProductType::kBf16ToFp32;
+  SY_CHECK(in == at::kDouble && out == at::kDouble);
+  return std::nullopt;
+}
+
+void aten_product(at::Tensor& out, at::Tensor a, at::Tensor b, bool accumulate) {
+  if (a.scalar_type() != out.scalar_type()) {
+    a = a.to(out.scalar_type());
+    b = b.to(out.scalar_type());
+  }
+  if (accumulate) {
+    at::addmm_out(out, out, a, b);
+  } else {
+    at::mm_out(out, a, b);
+  }
+}
+
+}  // namespace
+
+void matmul(at::Tensor out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options) {
+  check_row_major(out);
+  check_row_major(a);
+  check_row_major(b);
+  const int64_t m = out.size(0), n = out.size(1), k = a.size(options.transpose_a ? 0 : 1);
+  SY_CHECK_EQ(a.size(options.transpose_a ? 1 : 0), m);
+  SY_CHECK_EQ(b.size(options.transpose_b ? 1 : 0), k);
+  SY_CHECK_EQ(b.size(options.transpose_b ? 0 : 1), n);
+  SY_CHECK_EQ(a.scalar_type(), b.scalar_type());
+  const std::optional<ProductType> type = product_type(a.scalar_type(), out.scalar_type());
+  const at::NoGradGuard no_grad;
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    if (!options.accumulate) out.zero_();
+    return;
+  }
+  const bool done = type && onednn_product({*type, m, n, k, leading(a), leading(b), leading(out), options.transpose_a,
+                                            options.transpose_b, options.accumulate},
+                                           a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr());
+  if (!done) {
+    aten_product(out, options.transpose_a ? a.t() : a, options.transpose_b ? b.t() : b, options.accumulate);
+  }
+}
+
+}  // namespace switchyard

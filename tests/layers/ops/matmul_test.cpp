@@ -1,0 +1,171 @@
+#include "layers/ops/matmul.h"
+
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <absl/strings/str_cat.h>
+#include <gtest/gtest.h>
+
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+struct Types {
+  at::ScalarType in, out;
+};
+
+constexpr Types kTypes[] = {
+    {at::kBFloat16, at::kBFloat16}, {at::kBFloat16, at::kFloat}, {at::kFloat, at::kFloat}, {at::kDouble, at::kDouble}};
+
+double unit_roundoff(at::ScalarType type) {
+  return type == at::kBFloat16 ? std::ldexp(1.0, -8) : type == at::kFloat ? std::ldexp(1.0, -24) : std::ldexp(1.0, -53);
+}
+
+// [rows, columns] of normal numbers inside a wider buffer, so that the row stride is columns + gap.
+at::Tensor random_matrix(int64_t rows, int64_t columns, int64_t gap, at::ScalarType type) {
+  return at::randn({rows, columns + gap}, at::kDouble).to(type).narrow(1, 0, columns);
+}
+
+// |error| ≤ k·u·(|a|·|b| + |c|) for a sum of k products in any order, plus one rounding of the result.
+void expect_product(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const at::Tensor& before) {
+  const at::Tensor a64 = a.to(at::kDouble), b64 = b.to(at::kDouble), c64 = before.to(at::kDouble);
+  const at::Tensor expected = at::mm(a64, b64) + c64;
+  const at::Tensor magnitude = at::mm(a64.abs(), b64.abs()) + c64.abs();
+  const double inner = unit_roundoff(out.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  // The fp64 reference rounds as the product does, hence the 2.
+  const at::Tensor bound = magnitude * (2.0 * static_cast<double>(a.size(1) + 1) * inner) +
+                           expected.abs() * unit_roundoff(out.scalar_type());
+  const at::Tensor error = (out.to(at::kDouble) - expected).abs();
+  EXPECT_TRUE((error <= bound).all().item<bool>()) << "worst error " << error.max().item<double>();
+}
+
+void check_shape(const Types& types, int64_t m, int64_t n, int64_t k, const MatmulOptions& options, int64_t gap) {
+  SCOPED_TRACE(absl::StrCat(m, "×", n, "×", k, " gap ", gap, options.transpose_a ? " T" : " N",
+                            options.transpose_b ? "T" : "N", options.accumulate ? " +=" : " =", " types ",
+                            static_cast<int>(types.in), "→", static_cast<int>(types.out)));
+  const at::Tensor a = options.transpose_a ? random_matrix(k, m, gap, types.in) : random_matrix(m, k, gap, types.in);
+  const at::Tensor b = options.transpose_b ? random_matrix(n, k, gap, types.in) : random_matrix(k, n, gap, types.in);
+  const at::Tensor buffer = random_matrix(m, n + gap, 0, types.out);
+  const at::Tensor before = buffer.clone();
+  matmul(buffer.narrow(1, 0, n), a, b, options);
+  EXPECT_TRUE(at::equal(buffer.narrow(1, n, gap), before.narrow(1, n, gap))) << "written beyond the rows";
+  const at::Tensor start = before.narrow(1, 0, n);
+  if (m > 0 && n > 0) {
+    expect_product(buffer.narrow(1, 0, n), options.transpose_a ? a.t() : a, options.transpose_b ? b.t() : b,
+                   options.accumulate ? start : at::zeros_like(start));
+  }
+}
+
+TEST(Matmul, AgreesWithDoublePrecisionOverShapes) {
+  at::manual_seed(1);
+  for (const Types& types : kTypes) {
+    for (const int64_t m : {0, 1, 3, 33}) {
+      for (const int64_t n : {0, 1, 5, 64}) {
+        for (const int64_t k : {0, 1, 3, 70}) {
+          for (int bits = 0; bits < 8; ++bits) {
+            const MatmulOptions options{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+            check_shape(types, m, n, k, options, m == 3 ? 7 : 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, AgreesOnShapesOfExperts) {
+  at::manual_seed(2);
+  for (const Types& types : kTypes) {
+    for (const int64_t rows : {2, 31, 129, 257}) {
+      check_shape(types, rows, 192, 128, {.transpose_b = true}, 0);
+      check_shape(types, rows, 128, 192, {}, 64);
+      check_shape(types, 192, 128, rows, {.transpose_a = true, .accumulate = true}, 0);
+    }
+  }
+}
+
+TEST(Matmul, RefusesMismatches) {
+  const at::Tensor a = at::zeros({2, 3}), b = at::zeros({3, 4});
+  EXPECT_THROW(matmul(at::zeros({2, 5}), a, b), CheckError);
+  EXPECT_THROW(matmul(at::zeros({2, 4}), a, b, {.transpose_a = true}), CheckError);
+  EXPECT_THROW(matmul(at::zeros({2, 4}), a, b.to(at::kBFloat16)), CheckError);
+  EXPECT_THROW(matmul(at::zeros({2, 4}, at::kDouble), a, b), CheckError);
+  EXPECT_THROW(matmul(at::zeros({2, 4}), at::zeros({3, 2}).t(), b), CheckError);
+}
+
+// A copy whose first element lies `bytes` beyond a multiple of 4096.
+at::Tensor placed(const at::Tensor& tensor, int64_t bytes) {
+  const int64_t size = tensor.element_size();
+  at::Tensor buffer = at::empty({tensor.numel() + 3 * 4096 / size}, tensor.options());
+  const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(buffer.data_ptr()) % 4096);
+  return buffer.narrow(0, (4096 - past + bytes) / size, tensor.numel()).view(tensor.sizes()).copy_(tensor);
+}
+
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  return std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
+}
+
+TEST(Matmul, BitsDoNotDependOnPlacement) {
+  at::manual_seed(3);
+  for (const Types& types : kTypes) {
+    for (const int64_t rows : {1, 2, 3, 5, 31, 64, 200}) {
+      for (const MatmulOptions& options :
+           {MatmulOptions{false, true, false}, MatmulOptions{false, false, false}, MatmulOptions{true, false, true}}) {
+        const int64_t n = options.transpose_a ? 160 : 96, k = options.transpose_a ? rows : 160;
+        const int64_t m = options.transpose_a ? 96 : rows;
+        const at::Tensor a = random_matrix(options.transpose_a ? k : m, options.transpose_a ? m : k, 0, types.in);
+        const at::Tensor b = random_matrix(options.transpose_b ? n : k, options.transpose_b ? k : n, 0, types.in);
+        const at::Tensor c = random_matrix(m, n, 0, types.out);
+        const at::Tensor first = placed(c, 0);
+        matmul(first, placed(a, 0), placed(b, 0), options);
+        for (const int64_t bytes : {64, 192, 2048, 4032}) {
+          const at::Tensor again = placed(c, bytes);
+          matmul(again, placed(a, 4096 - bytes), placed(b, bytes / 2 / 64 * 64), options);
+          EXPECT_TRUE(same_bits(first, again)) << rows << " rows, " << bytes << " bytes";
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, ThreadsOfOneProcessShareTheKernels) {
+  at::manual_seed(4);
+  const at::Tensor x = at::randn({300, 64}), w = at::randn({48, 64});
+  const auto run = [&] {
+    at::set_num_threads(1);
+    std::vector<at::Tensor> products;
+    for (int64_t rows = 1; rows <= 300; rows += 13) {
+      products.push_back(at::empty({rows, 48}));
+      matmul(products.back(), x.narrow(0, 0, rows), w, {.transpose_b = true});
+    }
+    return products;
+  };
+  std::vector<std::vector<at::Tensor>> results(3);
+  std::vector<std::thread> threads;
+  for (auto& result : results) threads.emplace_back([&run, &result] { result = run(); });
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    expect_product(results[0][i], x.narrow(0, 0, results[0][i].size(0)), w.t(), at::zeros_like(results[0][i]));
+    EXPECT_TRUE(same_bits(results[0][i], results[1][i]) && same_bits(results[0][i], results[2][i]));
+  }
+}
+
+TEST(Matmul, TwoThreadsGiveTheProduct) {
+  at::manual_seed(5);
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  for (const Types& types : kTypes) {
+    for (const int64_t rows : {1, 3, 130}) {
+      check_shape(types, rows, 96, 80, {.transpose_b = true}, 0);
+      check_shape(types, 96, 80, rows, {.transpose_a = true, .accumulate = true}, 0);
+    }
+  }
+  at::set_num_threads(before);
+}
+
+}  // namespace
+}  // namespace switchyard
