@@ -10,16 +10,16 @@
 //   category is kCommunication. After one the job can only end.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <absl/status/status.h>
-#include <absl/status/statusor.h>
-#include <absl/time/time.h>
-
 #include <cstdint>
 #include <memory>
 #include <source_location>
 #include <span>
 #include <string>
+
+#include <ATen/core/Tensor.h>
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
 
 namespace switchyard {
 

@@ -1,0 +1,136 @@
+#include "runtime/comm/operation.h"
+
+#include <thread>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/time/time.h>
+
+#include "runtime/base/status.h"
+
+namespace switchyard {
+namespace {
+
+// The last three parts of a path: enough to find a file of this tree, whatever folder it was built in.
+std::string short_path(const std::string& path) {
+  size_t start = path.size();
+  for (int parts = 0; parts < 3 && start != std::string::npos && start > 0; ++parts) start = path.rfind('/', start - 1);
+  return start == std::string::npos || start == 0 ? path : path.substr(start + 1);
+}
+
+std::chrono::steady_clock::time_point deadline_after(absl::Duration timeout) {
+  return std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+}
+
+// How a waiting rank leaves the core to others: first it only steps aside, since most waits are short, then it sleeps.
+class Patience {
+ public:
+  void pause() {
+    if (std::chrono::steady_clock::now() < sleep_from_) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+
+ private:
+  const std::chrono::steady_clock::time_point sleep_from_ =
+      std::chrono::steady_clock::now() + std::chrono::microseconds(200);
+};
+
+}  // namespace
+
+Operation::Operation(std::shared_ptr<Transport> transport, Plan plan, uint32_t tag, absl::Duration timeout,
+                     OperationLabel label)
+    : transport_(std::move(transport)),
+      tag_(tag),
+      timeout_(timeout),
+      deadline_(deadline_after(timeout)),
+      label_(std::move(label)),
+      plan_(std::move(plan)) {}
+
+void Operation::post() {
+  const std::lock_guard lock(mutex_);
+  if (plan_.steps.empty()) return finish(absl::OkStatus());
+  post_step();
+}
+
+bool Operation::poll() {
+  if (done()) return true;
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return lock && advance();
+}
+
+void Operation::fail(const absl::Status& reason) {
+  const std::lock_guard lock(mutex_);
+  if (!done()) finish(annotate(reason, headline()));
+}
+
+absl::Status Operation::wait() {
+  Patience patience;
+  while (!poll()) patience.pause();
+  return status_;
+}
+
+bool Operation::advance() {
+  while (!done()) {
+    if (!exchange_) post_step();
+    Step& step = plan_.steps[step_];
+    if (!meanwhile_done_) {
+      if (step.meanwhile) step.meanwhile();
+      meanwhile_done_ = true;
+    }
+    const absl::StatusOr<bool> arrived = exchange_->test();
+    if (!arrived.ok()) {
+      finish(annotate(arrived.status(), headline()));
+    } else if (*arrived) {
+      if (step.then) step.then();
+      exchange_.reset();
+      meanwhile_done_ = false;
+      if (++step_ == plan_.steps.size()) finish(absl::OkStatus());
+    } else if (std::chrono::steady_clock::now() >= deadline_) {
+      finish(timed_out());
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Operation::post_step() {
+  const Step& step = plan_.steps[step_];
+  exchange_ = transport_->start(step.sends, step.receives, tag_ + step.stage);
+}
+
+void Operation::finish(absl::Status status) {
+  if (status.ok()) plan_ = {};
+  status_ = std::move(status);
+  finished_.store(true, std::memory_order_release);
+}
+
+absl::Status Operation::timed_out() const {
+  std::string text = absl::StrCat(headline(), ": timed out after ", absl::FormatDuration(timeout_));
+  if (const auto senders = exchange_->silent_senders(); !senders.empty()) {
+    absl::StrAppend(&text, "; nothing came from ", ranks_text(senders));
+  }
+  if (const auto receivers = exchange_->silent_receivers(); !receivers.empty()) {
+    absl::StrAppend(&text, "; not taken by ", ranks_text(receivers));
+  }
+  return error(ErrorCategory::kCommunication, text);
+}
+
+std::string Operation::headline() const {
+  return absl::StrCat("rank ", transport_->rank(), " of ", transport_->size(), " in group '", label_.group,
+                      "': ", label_.operation, " #", label_.sequence, " called at ",
+                      short_path(label_.where.file_name()), ":", label_.where.line());
+}
+
+std::string Operation::ranks_text(const std::vector<int>& ranks) const {
+  const std::vector<std::string>& hosts = transport_->residence().hosts;
+  return absl::StrCat(ranks.size() == 1 ? "rank " : "ranks ",
+                      absl::StrJoin(ranks, ", ", [&](std::string* out, int rank) {
+                        absl::StrAppend(out, rank, " (", hosts[rank], ")");
+                      }));
+}
+
+}  // namespace switchyard

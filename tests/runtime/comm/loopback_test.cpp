@@ -1,0 +1,58 @@
+#include "runtime/comm/loopback.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest-spi.h>
+#include <gtest/gtest.h>
+
+#include "runtime/base/check.h"
+#include "runtime/base/status.h"
+#include "tests/runtime/comm/bodies.h"
+#include "tests/support/ranks.h"
+
+namespace switchyard {
+namespace {
+
+class OverLoopback : public testing::TestWithParam<std::tuple<Body, int>> {};
+
+TEST_P(OverLoopback, Runs) {
+  run_ranks(std::get<int>(GetParam()), std::get<Body>(GetParam()).run);
+}
+
+INSTANTIATE_TEST_SUITE_P(Bodies, OverLoopback,
+                         testing::Combine(testing::ValuesIn(bodies()), testing::Values(1, 2, 3, 4, 7)),
+                         [](const auto& instance) {
+                           return std::get<Body>(instance.param).name + "_" +
+                                  std::to_string(std::get<int>(instance.param));
+                         });
+
+TEST(Loopback, PretendsToRunOnSeveralNodes) {
+  run_ranks(3,
+            [](Communicator& world) {
+              EXPECT_EQ(world.node_of(0), 0);
+              EXPECT_EQ(world.node_of(2), 1);
+              const auto reversed = value_or_throw(world.split(0, -world.rank(), "reversed"));
+              EXPECT_EQ(reversed->node_of(0), 1);
+            },
+            {.timeout = absl::Minutes(1), .nodes = {0, 0, 1}});
+}
+
+TEST(Loopback, RefusesWhatCannotBeReduced) {
+  Loopback alone(1);
+  EXPECT_THROW((void)alone.rank(0).all_reduce(at::ones({2}, at::kBool), ReduceOp::kSum), CheckError);
+  EXPECT_THROW((void)alone.rank(0).all_reduce(at::ones({2, 3}).t(), ReduceOp::kSum), CheckError);
+}
+
+// Whoever falls, the others must not wait for it: without the abort they would sit here for the time-out's two minutes.
+TEST(RunRanks, AnExceptionInOneRankEndsTheOthers) {
+  const absl::Time start = absl::Now();
+  EXPECT_NONFATAL_FAILURE_ON_ALL_THREADS(run_ranks(3,
+                                                   [](Communicator& world) {
+                                                     if (world.rank() == 1) throw std::runtime_error("rank one fell");
+                                                     throw_if_error(world.barrier().wait());
+                                                   }),
+                                         "rank 1: rank one fell");
+  EXPECT_LT(absl::Now() - start, absl::Minutes(1));
+}
+
+}  // namespace
+}  // namespace switchyard
