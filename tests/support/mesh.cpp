@@ -1,0 +1,28 @@
+#include "tests/support/mesh.h"
+
+#include <absl/strings/str_cat.h>
+
+#include "runtime/base/check.h"
+#include "runtime/base/status.h"
+#include "tests/support/ranks.h"
+
+namespace switchyard {
+
+void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body) {
+  run_ranks(shape.ranks(), [&](Communicator& world) {
+    const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
+    body(*mesh);
+  });
+}
+
+MeshShape mesh_shape(int ranks, int tensor, int expert, int expert_tensor) {
+  return value_or_throw(
+      resolve_mesh({.tensor = tensor, .expert = expert, .expert_tensor = expert_tensor}, ranks, tensor, tensor));
+}
+
+std::string describe(const MeshShape& shape) {
+  return absl::StrCat("data ", shape.data, " tensor ", shape.tensor, " | expert_data ", shape.expert_data, " expert ",
+                      shape.expert, " expert_tensor ", shape.expert_tensor);
+}
+
+}  // namespace switchyard
