@@ -14,8 +14,8 @@ struct MatmulOptions {
 // out [M,N] = op(a)·op(b), a [M,K] or transposed [K,M], b [K,N] or transposed [N,K]. Any size may be 0: without inner
 // dimension the product is 0. All are row-major with contiguous rows whose stride may exceed the width (views of
 // columns, one expert's rows). dtypes: bf16, fp32 or fp64, a and b alike; out has theirs, or fp32 for bf16 operands.
-// Sums run in fp32 (fp64) and are rounded once. `out` overlaps neither operand. Nothing is recorded for autograd. The
-// same shapes, strides, number of threads and machine give the same bits, wherever the operands lie in memory.
+// Sums run in fp32 (fp64) and are rounded once. `out` overlaps neither operand. Nothing is recorded for autograd.
+// The same shapes, strides, number of threads and machine give the same bits wherever operands aligned to 64 bytes lie.
 void matmul(at::Tensor out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options = {});
 
 }  // namespace switchyard

@@ -1,0 +1,165 @@
+#include "layers/moe/experts.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <absl/strings/str_cat.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "layers/ops/matmul.h"
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct Block {
+  Activation activation;
+  Parameter& up;
+  Parameter& down;
+};
+
+// work(expert, first row, rows) for each expert that has rows.
+template <typename Work>
+void for_each_expert(std::span<const int64_t> counts, const Work& work) {
+  int64_t first = 0;
+  for (size_t e = 0; e < counts.size(); ++e) {
+    if (counts[e] > 0) work(static_cast<int64_t>(e), first, counts[e]);
+    first += counts[e];
+  }
+}
+
+// Room for one expert's rows at a time, so that it stays in the cache.
+at::Tensor scratch(std::span<const int64_t> counts, int64_t width, const at::Tensor& like) {
+  return at::empty({*std::max_element(counts.begin(), counts.end()), width}, like.options());
+}
+
+// y_RD, and the pre-activations in h_RP: all of them where it has R rows, else the last expert's.
+at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<const int64_t> counts, at::Tensor h_RP) {
+  const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
+  const at::Tensor activated = scratch(counts, down_EDF.size(2), rows_RD);
+  const bool keep = h_RP.size(0) == rows_RD.size(0);
+  at::Tensor y_RD = at::empty(rows_RD.sizes(), rows_RD.options());
+  for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
+    const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
+    matmul(h, rows_RD.narrow(0, first, rows), up_EPD[e], {.transpose_b = true});
+    activation_forward(block.activation, h, a);
+    matmul(y_RD.narrow(0, first, rows), a, down_EDF[e], {.transpose_b = true});
+  });
+  return y_RD;
+}
+
+// The rows' gradient, undefined unless wanted; the weights' gradients are added in place.
+at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at::Tensor& h_RP, const at::Tensor& g_RD,
+                         std::span<const int64_t> counts, bool want_rows) {
+  const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
+  const at::Tensor activated = scratch(counts, down_EDF.size(2), rows_RD);
+  const at::Tensor gradient = scratch(counts, up_EPD.size(1), rows_RD);
+  at::Tensor d_RD;
+  if (want_rows) d_RD = at::empty(rows_RD.sizes(), rows_RD.options());
+  for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
+    const at::Tensor x = rows_RD.narrow(0, first, rows), g = g_RD.narrow(0, first, rows);
+    const at::Tensor a = activated.narrow(0, 0, rows), d_h = gradient.narrow(0, 0, rows);
+    matmul(a, g, down_EDF[e]);
+    activation_backward(block.activation, h_RP.narrow(0, first, rows), a, d_h, a);
+    matmul(block.down.gradient()[e], g, a, {.transpose_a = true, .accumulate = true});
+    matmul(block.up.gradient()[e], d_h, x, {.transpose_a = true, .accumulate = true});
+    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, up_EPD[e]);
+  });
+  return d_RD;
+}
+
+struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
+  // The weights' values are inputs only so that the block is recorded when the rows need no gradient.
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RD, const at::Tensor& up_EPD,
+                            const at::Tensor&, Activation activation, Parameter* up, Parameter* down,
+                            const std::vector<int64_t>& counts) {
+    const at::Tensor h_RP = at::empty({rows_RD.size(0), up_EPD.size(1)}, rows_RD.options());
+    // h is neither input nor output, so that it may be kept as it is.
+    ctx->save_for_backward({rows_RD, h_RP});
+    ctx->saved_data["counts"] = counts;
+    ctx->saved_data["activation"] = static_cast<int64_t>(activation);
+    ctx->saved_data["up"] = reinterpret_cast<int64_t>(up);
+    ctx->saved_data["down"] = reinterpret_cast<int64_t>(down);
+    return compute({activation, *up, *down}, rows_RD, counts, h_RP);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const Block block{static_cast<Activation>(ctx->saved_data["activation"].toInt()),
+                      *reinterpret_cast<Parameter*>(ctx->saved_data["up"].toInt()),
+                      *reinterpret_cast<Parameter*>(ctx->saved_data["down"].toInt())};
+    const std::vector<int64_t> counts = ctx->saved_data["counts"].toIntVector();
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor d_RD =
+        differentiate(block, saved[0], saved[1], gradients[0].contiguous(), counts, ctx->needs_input_grad(0));
+    block.down.accumulated();
+    block.up.accumulated();
+    variable_list result(7);
+    result[0] = d_RD;
+    return result;
+  }
+};
+
+}  // namespace
+
+Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, Activation activation,
+                 const Placement& placement, const BuildContext& context)
+    : activation_(activation) {
+  const Mesh& mesh = context.mesh;
+  SY_CHECK_EQ(static_cast<int>(placement.experts_of.size()), mesh.size(Axis::kExpert));
+  const std::vector<int64_t>& experts = placement.experts_of[mesh.index(Axis::kExpert)];
+  local_experts_ = static_cast<int64_t>(experts.size());
+  if (experts.empty()) return;
+
+  const auto [begin, end] = cut(expert_width, mesh.size(Axis::kExpertTensor), mesh.index(Axis::kExpertTensor));
+  const int64_t part = end - begin;
+  const AxisSet partial = {Axis::kExpertData};
+  std::vector<Slice> up_slices, down_slices;
+  const auto add_up = [&](const std::string& tensor) {
+    const auto position = static_cast<int64_t>(up_slices.size());
+    up_slices.push_back({.spec = {tensor, {expert_width, width}, {{begin, 0}, {part, width}}, partial, partial},
+                         .offset = position * part * width,
+                         .scale = context.init_scale});
+  };
+  for (const int64_t e : experts) {
+    const std::string expert = absl::StrCat(name, ".experts.", e);
+    if (activation == Activation::kSwiglu) add_up(expert + ".gate");
+    add_up(expert + ".up");
+    const auto position = static_cast<int64_t>(down_slices.size());
+    down_slices.push_back(
+        {.spec = {expert + ".down", {width, expert_width}, {{0, begin}, {width, part}}, partial, partial},
+         .offset = position * part * width,
+         .scale = context.residual_init_scale});
+  }
+  up_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, pre_activation_width(activation, part), width},
+                                    context.dtype, std::move(up_slices));
+  down_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, width, part}, context.dtype,
+                                      std::move(down_slices));
+}
+
+at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> counts) {
+  SY_CHECK_EQ(static_cast<int64_t>(counts.size()), local_experts_);
+  int64_t total = 0;
+  for (const int64_t rows : counts) total += rows;
+  SY_CHECK_EQ(rows_RD.size(0), total);
+  // Without experts there are no rows: the empty result still leads back to the dispatch, whose backward is collective.
+  if (local_experts_ == 0) return rows_RD;
+  const at::Tensor x_RD = rows_RD.contiguous();
+  if (!at::GradMode::is_enabled()) {
+    return compute({activation_, *up_, *down_}, x_RD, counts, scratch(counts, up_->value().size(1), x_RD));
+  }
+  up_->recorded();
+  down_->recorded();
+  return ExpertsFunction::apply(x_RD, up_->value(), down_->value(), activation_, up_.get(), down_.get(),
+                                std::vector<int64_t>(counts.begin(), counts.end()));
+}
+
+ParameterList Experts::parameters() {
+  if (local_experts_ == 0) return {};
+  return {up_.get(), down_.get()};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,47 @@
+// The experts of this rank: stacked weights and one autograd function for the whole block.
+// Each expert is a feed-forward network without biases, down·activation(up·x); with SwiGLU up is gate and up stacked.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+#include "layers/build_context.h"
+#include "layers/ops/activation.h"
+#include "parallel/parameter/parameter.h"
+#include "parallel/topology/placement.h"
+
+namespace switchyard {
+
+class Experts {
+ public:
+  // `name`: of the layer's MoE, e.g. "layers.3.moe"; expert e's logical tensors are name.experts.e.{gate,up} [F,D], cut
+  // by rows over expert_tensor, and name.experts.e.down [D,F], cut by columns; gate is SwiGLU's alone. `placement` is
+  // over the mesh's expert axis and may leave this rank without experts. D: width, F: expert_width.
+  Experts(const std::string& name, int64_t width, int64_t expert_width, Activation activation,
+          const Placement& placement, const BuildContext& context);
+
+  // rows_RD: rows grouped by local expert in ascending id, counts[i] of them for the i-th; dtype of the context.
+  // Returns [R,D] in the same order; with expert_tensor > 1 only this rank's part of the sum over it. Local: no
+  // communication. The backward gives the rows' gradient and adds the weights' to their parameters; an expert without
+  // rows adds nothing.
+  // Where rows of D and of F values are multiples of 64 bytes, an expert's outputs and gradients have the same bits
+  // whatever other experts are in the block.
+  at::Tensor forward(const at::Tensor& rows_RD, std::span<const int64_t> counts);
+
+  // In the order of use; none on a rank without experts.
+  ParameterList parameters();
+
+  int64_t local_experts() const { return local_experts_; }
+
+ private:
+  Activation activation_;
+  int64_t local_experts_;
+  std::unique_ptr<Parameter> up_;    // [experts, P, D], P: pre_activation_width of the local part of F
+  std::unique_ptr<Parameter> down_;  // [experts, D, local part of F]
+};
+
+}  // namespace switchyard
