@@ -1,0 +1,32 @@
+// The dropless dispatcher over a group of ranks: every slot's row goes straight to the rank (expert_tensor: the ranks)
+// of its expert by one all-to-all with uneven counts, and comes back by another. Rank of the group = index along the
+// expert axis · expert_tensor + index along expert_tensor.
+//
+// Each call exchanges counts first (one int64 for each pair of a source and a local expert), then rows. Rows that stay
+// on their rank do not pass through the wire's buffers, unless the rank holds a single expert: then what arrives is in
+// order already, and nothing but the send buffer is permuted.
+#pragma once
+
+#include "parallel/dispatch/dispatcher.h"
+#include "parallel/topology/placement.h"
+#include "runtime/comm/communicator.h"
+
+namespace switchyard {
+
+class AllToAllDispatcher : public Dispatcher {
+ public:
+  // `group` is the mesh's {expert, expert_tensor} for Purpose::kDispatch and is borrowed, also by the plans. Its size
+  // is placement.experts_of.size() · expert_tensor.
+  AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor);
+
+  Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) override;
+  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                     const std::shared_ptr<const DispatchPlan>& plan) override;
+
+ private:
+  Communicator& group_;
+  Placement placement_;
+  int expert_tensor_;
+};
+
+}  // namespace switchyard
