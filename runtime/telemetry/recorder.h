@@ -1,0 +1,69 @@
+// What a rank notes about itself while it works: scalars of the present step, and spans of time. Passed by reference to
+// whoever measures; it knows no sink: the training loop takes what was recorded and decides where it goes. Calls are
+// safe from several threads (the communication thread records spans while the rank computes).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace switchyard {
+
+// How several values of one name within a step become one.
+enum class Fold { kLast, kSum, kMax };
+
+// A stretch of time on one lane of this rank. Lanes run side by side ("compute", "communication").
+struct Span {
+  const char* name;
+  const char* lane;
+  int64_t begin_ns;  // of the steady clock
+  int64_t end_ns;
+};
+
+class Recorder {
+ public:
+  void scalar(std::string_view name, double value, Fold fold = Fold::kLast);
+  // The scalars since the last call.
+  std::map<std::string, double> take_scalars();
+
+  // Off at first; while off, recording a span costs one relaxed load.
+  void record_spans(bool on) { spans_on_.store(on, std::memory_order_relaxed); }
+  bool records_spans() const { return spans_on_.load(std::memory_order_relaxed); }
+  // `name` and `lane` must outlive the recorder: literals.
+  void span(const char* name, const char* lane, int64_t begin_ns, int64_t end_ns);
+  // In the order in which they ended.
+  std::vector<Span> take_spans();
+
+  // Nanoseconds of the steady clock.
+  static int64_t now();
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, double, std::less<>> scalars_;
+  std::vector<Span> spans_;
+  std::atomic<bool> spans_on_{false};
+};
+
+// Records from construction to destruction.
+class ScopedSpan {
+ public:
+  ScopedSpan(Recorder& recorder, const char* name, const char* lane = "compute")
+      : recorder_(recorder), name_(name), lane_(lane), begin_ns_(recorder.records_spans() ? Recorder::now() : 0) {}
+  ~ScopedSpan() {
+    if (begin_ns_ != 0) recorder_.span(name_, lane_, begin_ns_, Recorder::now());
+  }
+  ScopedSpan(const ScopedSpan&) = delete;
+  ScopedSpan& operator=(const ScopedSpan&) = delete;
+
+ private:
+  Recorder& recorder_;
+  const char* name_;
+  const char* lane_;
+  int64_t begin_ns_;
+};
+
+}  // namespace switchyard
