@@ -1,0 +1,17 @@
+// How ranks agree that something failed, so that all of them stop in good order and rank 0 speaks for them.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include "runtime/comm/communicator.h"
+
+namespace switchyard {
+
+// Collective. OK on all ranks if `mine` is OK on all; otherwise every rank returns the same error, that of the lowest
+// failing rank, which says which ranks failed where not all did. Errors from here are marked as agreed.
+absl::Status agree(Communicator& world, const absl::Status& mine);
+
+// Whether all ranks hold this error and have stopped at the same place.
+bool is_agreed(const absl::Status& status);
+
+}  // namespace switchyard
