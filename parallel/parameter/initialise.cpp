@@ -8,12 +8,14 @@
 #include <ATen/core/Tensor.h>
 
 #include "runtime/base/check.h"
+#include "runtime/numerics/precision.h"
 #include "runtime/numerics/random.h"
 
 namespace switchyard {
 namespace {
 
 constexpr int64_t kGrain = 16 * 1024;
+constexpr int64_t kBuffer = 4 << 20;  // elements
 
 // The box as runs of `length` consecutive global elements.
 struct Runs {
@@ -61,6 +63,26 @@ void fill_normal(const CounterRandom& random, const Runs& runs, double scale, T*
   }
 }
 
+// Through a buffer of some rows in fp32.
+void initialise_rounded(const Slice& slice, uint64_t seed, const at::Tensor& value) {
+  const Box& box = slice.spec.box;
+  if (box.empty()) return;
+  const int64_t rows = box.extent.empty() ? 1 : box.extent.front();
+  const int64_t step = std::clamp<int64_t>(kBuffer * rows / box.numel(), 1, rows);
+  const at::Tensor value_2d = value.view({rows, -1});
+  for (int64_t row = 0; row < rows; row += step) {
+    Box part = box;
+    if (!box.extent.empty()) {
+      part.offset.front() += row;
+      part.extent.front() = std::min(step, rows - row);
+    }
+    const at::Tensor exact = at::empty(part.extent, value.options().dtype(at::kFloat));
+    initialise(slice, part, seed, exact);
+    at::Tensor target = value_2d.narrow(0, row, std::min(step, rows - row));
+    target.copy_(exact.view(target.sizes()));
+  }
+}
+
 }  // namespace
 
 void initialise(const Slice& slice, const Box& box, uint64_t seed, at::Tensor out) {
@@ -81,6 +103,19 @@ void initialise(const Slice& slice, const Box& box, uint64_t seed, at::Tensor ou
     at::parallel_for(0, out.numel(), kGrain,
                      [&](int64_t begin, int64_t end) { fill_normal(random, runs, slice.scale, data, begin, end); });
   });
+}
+
+void initialise_values(const ParameterList& parameters, uint64_t seed) {
+  for (const Parameter* parameter : parameters) {
+    for (const Slice& slice : parameter->slices()) {
+      const at::Tensor value = parameter->value_of(slice);
+      if (accumulate_dtype(value.scalar_type()) == value.scalar_type()) {
+        initialise(slice, slice.spec.box, seed, value);
+      } else {
+        initialise_rounded(slice, seed, value);
+      }
+    }
+  }
 }
 
 }  // namespace switchyard

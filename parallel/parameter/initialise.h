@@ -14,4 +14,7 @@ namespace switchyard {
 // the logical tensor. Values are drawn in fp64 and rounded once.
 void initialise(const Slice& slice, const Box& box, uint64_t seed, at::Tensor out);
 
+// Fills the values of all slices, rounded to the values' dtype.
+void initialise_values(const ParameterList& parameters, uint64_t seed);
+
 }  // namespace switchyard
