@@ -11,37 +11,40 @@
 namespace switchyard {
 namespace {
 
-struct RowLosses {
-  at::Tensor log_sum_T;  // log Σ_v exp(logit), over the whole vocabulary
-  at::Tensor target_T;   // the target's logit
+// Over the whole vocabulary. The maximum and the sum stay apart: their logarithm together would lose what large logits
+// leave of a number's digits.
+struct RowStatistics {
+  at::Tensor max_T;
+  at::Tensor sum_T;     // of exp(logit − max)
+  at::Tensor target_T;  // the target's logit
 };
 
-RowLosses row_losses(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
-                     Communicator& tensor) {
+RowStatistics row_statistics(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
+                             Communicator& tensor) {
   const auto options = logits_TV.options().dtype(accumulate_dtype(logits_TV.scalar_type()));
   const at::Tensor max_T = at::empty({logits_TV.size(0)}, options);
   const at::Tensor sums_2T = at::empty({2, logits_TV.size(0)}, options);  // Σ exp, target logit: one message
   const at::Tensor sum_T = sums_2T[0], target_T = sums_2T[1];
   cross_entropy_kernel::reduce_rows(logits_TV, targets_T, max_T, sum_T);
   cross_entropy_kernel::pick_targets(logits_TV, targets_T, vocab_begin, target_T);
-  if (tensor.size() == 1) return {max_T + sum_T.log(), target_T};
+  if (tensor.size() == 1) return {max_T, sum_T, target_T};
   const at::Tensor global_max_T = max_T.clone();
   throw_if_error(tensor.all_reduce(global_max_T, ReduceOp::kMax).wait());
   sum_T.mul_((max_T - global_max_T).exp_());
   throw_if_error(tensor.all_reduce(sums_2T, ReduceOp::kSum).wait());
-  return {global_max_T + sum_T.log(), target_T};
+  return {global_max_T, sum_T, target_T};
 }
 
 struct CrossEntropy : torch::autograd::Function<CrossEntropy> {
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& logits_TV,
                             const at::Tensor& targets_T, int64_t vocab_begin, double scale, Communicator* tensor) {
-    const RowLosses losses = row_losses(logits_TV, targets_T, vocab_begin, *tensor);
-    ctx->save_for_backward({logits_TV, targets_T, losses.log_sum_T});
+    const RowStatistics row = row_statistics(logits_TV, targets_T, vocab_begin, *tensor);
+    ctx->save_for_backward({logits_TV, targets_T, row.max_T, row.sum_T});
     ctx->saved_data["vocab_begin"] = vocab_begin;
     ctx->saved_data["scale"] = scale;
     const auto [begin, end] = cut(logits_TV.size(0), tensor->size(), tensor->rank());
-    const at::Tensor share = (losses.log_sum_T - losses.target_T).masked_fill_(targets_T < 0, 0).slice(0, begin, end);
-    return share.sum(at::kDouble).mul_(scale).to(losses.log_sum_T.scalar_type());
+    const at::Tensor loss_T = (row.sum_T.log() + (row.max_T - row.target_T)).masked_fill_(targets_T < 0, 0);
+    return loss_T.slice(0, begin, end).sum(at::kDouble).mul_(scale).to(loss_T.scalar_type());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -51,7 +54,8 @@ struct CrossEntropy : torch::autograd::Function<CrossEntropy> {
     const auto saved = ctx->get_saved_variables();
     const double factor = gradients[0].item<double>() * ctx->saved_data["scale"].toDouble();
     const at::Tensor logits_TV = saved[0].detach();
-    cross_entropy_kernel::to_gradient(logits_TV, saved[1], ctx->saved_data["vocab_begin"].toInt(), saved[2], factor);
+    cross_entropy_kernel::to_gradient(logits_TV, saved[1], ctx->saved_data["vocab_begin"].toInt(), saved[2], saved[3],
+                                      factor);
     return {logits_TV, {}, {}, {}, {}};
   }
 };

@@ -32,9 +32,9 @@ void reduce_rows(const at::Tensor& logits_TV, const at::Tensor& targets_T, const
 // The target's logit where this rank holds it, else 0.
 void pick_targets(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
                   const at::Tensor& target_T);
-// logits ← factor · (exp(logit − log_sum) − [v = target]); zeros where skipped.
-void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
-                 const at::Tensor& log_sum_T, double factor);
+// logits ← factor · (exp(logit − max) / sum − [v = target]); zeros where skipped.
+void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin, const at::Tensor& max_T,
+                 const at::Tensor& sum_T, double factor);
 }  // namespace cross_entropy_kernel
 
 }  // namespace switchyard

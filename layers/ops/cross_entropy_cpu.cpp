@@ -46,17 +46,17 @@ A sum_of_exp(const T* row, int64_t vocab, A shift) {
 }
 
 template <typename A, typename T>
-void softmax_times(T* row, int64_t vocab, A log_sum, A factor) {
+void softmax_times(T* row, int64_t vocab, A shift, A factor) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = vocab - vocab % kStep;
   Lanes<A> v;
   for (int64_t i = 0; i < even; i += kStep) {
     load(row + i, v);
-    store(row + i, exp(v - log_sum) * factor);
+    store(row + i, exp(v - shift) * factor);
   }
   if (even < vocab) {
     load_first(row + even, vocab - even, T{0}, v);
-    store_first(row + even, vocab - even, exp(v - log_sum) * factor);
+    store_first(row + even, vocab - even, exp(v - shift) * factor);
   }
 }
 
@@ -98,14 +98,15 @@ void pick_targets(const at::Tensor& logits_TV, const at::Tensor& targets_T, int6
   });
 }
 
-void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
-                 const at::Tensor& log_sum_T, double factor) {
+void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin, const at::Tensor& max_T,
+                 const at::Tensor& sum_T, double factor) {
   const int64_t rows = logits_TV.size(0), vocab = logits_TV.size(1);
   const int64_t* targets = targets_T.const_data_ptr<int64_t>();
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, logits_TV.scalar_type(), "cross_entropy_gradient", [&] {
     using A = at::opmath_type<scalar_t>;
     scalar_t* logits = logits_TV.mutable_data_ptr<scalar_t>();
-    const A* log_sum = log_sum_T.const_data_ptr<A>();
+    const A* max = max_T.const_data_ptr<A>();
+    const A* total = sum_T.const_data_ptr<A>();
     at::parallel_for(0, rows, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         scalar_t* row = logits + t * vocab;
@@ -116,9 +117,12 @@ void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64
         const int64_t local = targets[t] - vocab_begin;
         const bool here = local >= 0 && local < vocab;
         const A target = here ? static_cast<A>(row[local]) : A{0};
-        softmax_times<A>(row, vocab, log_sum[t], static_cast<A>(factor));
+        softmax_times<A>(row, vocab, max[t], static_cast<A>(factor) / total[t]);
         // Not softmax − 1 after rounding to the row's dtype: a sure prediction's small gradient would be lost.
-        if (here) row[local] = static_cast<scalar_t>(std::expm1(target - log_sum[t]) * static_cast<A>(factor));
+        if (here) {
+          const A loss = std::log(total[t]) + (max[t] - target);
+          row[local] = static_cast<scalar_t>(std::expm1(-loss) * static_cast<A>(factor));
+        }
       }
     });
   });
