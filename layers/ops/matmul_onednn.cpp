@@ -1,5 +1,6 @@
 #include "layers/ops/matmul_onednn.h"
 
+#include <cstddef>
 #include <cstdlib>
 #include <dnnl.hpp>
 #include <memory>
@@ -15,10 +16,15 @@ namespace {
 using dnnl::memory;
 
 // oneDNN keeps the kernels of the last shapes in a cache of its own, shared by all threads: a look-up costs 2–4 µs, a
-// new shape 0.1–0.2 ms and 15–30 KB. Experts meet new row counts all the time, and still exact shapes win: kernels for
-// run-time row counts are 3–8 % slower in bf16 and up to 40 % in fp32, on every call. Its default of 1024 kernels is
-// too few for six products a row count.
+// new shape 0.1–0.5 ms and 15–30 KB. Its default of 1024 kernels is too few where experts meet new row counts all the
+// time.
 constexpr int kCachedKernels = 2048;
+
+// So that few shapes are new, rows beyond a multiple of kRowBlock are a product of their own: no slower from
+// kSplitRows on. (Kernels for run-time sizes lose 3–8 % in bf16 and up to 40 % in fp32 on every call, a second pass
+// over a weight gradient 6 %: that one keeps its exact inner size.)
+constexpr int64_t kRowBlock = 64;
+constexpr int64_t kSplitRows = 256;
 
 const dnnl::engine& cpu_engine() {
   static const dnnl::engine engine = [] {
@@ -63,9 +69,7 @@ Scratch allocate(size_t bytes) {
   return scratch;
 }
 
-}  // namespace
-
-bool onednn_product(const Product& product, const void* a, const void* b, void* c) try {
+bool multiply(const Product& product, const void* a, const void* b, void* c) try {
   const dnnl::matmul::primitive_desc description = describe(product);
   if (std::string_view(description.impl_info_str()).substr(0, 3) == "ref") return false;
   const dnnl::engine& engine = cpu_engine();
@@ -82,6 +86,23 @@ bool onednn_product(const Product& product, const void* a, const void* b, void* 
   if (failure.status == dnnl_unimplemented) return false;
   if (failure.status == dnnl_out_of_memory) throw std::bad_alloc();
   check_failed(__FILE__, __LINE__, failure.what());
+}
+
+}  // namespace
+
+bool onednn_product(const Product& product, const void* a, const void* b, void* c) {
+  const int64_t rest = product.m % kRowBlock;
+  if (product.transpose_a || product.m < kSplitRows || rest == 0) return multiply(product, a, b, c);
+  Product head = product, tail = product;
+  head.m = product.m - rest;
+  tail.m = rest;
+  if (!multiply(head, a, b, c)) return false;
+  const int64_t in_size = product.type == ProductType::kFp32 ? 4 : 2,
+                out_size = product.type == ProductType::kBf16 ? 2 : 4;
+  const void* tail_a = static_cast<const std::byte*>(a) + head.m * product.lda * in_size;
+  void* tail_c = static_cast<std::byte*>(c) + head.m * product.ldc * out_size;
+  SY_CHECK(multiply(tail, tail_a, b, tail_c));
+  return true;
 }
 
 }  // namespace switchyard

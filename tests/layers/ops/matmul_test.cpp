@@ -80,7 +80,7 @@ TEST(Matmul, AgreesWithDoublePrecisionOverShapes) {
 TEST(Matmul, AgreesOnShapesOfExperts) {
   at::manual_seed(2);
   for (const Types& types : kTypes) {
-    for (const int64_t rows : {2, 31, 129, 257}) {
+    for (const int64_t rows : {2, 31, 129, 256, 257, 333}) {
       check_shape(types, rows, 192, 128, {.transpose_b = true}, 0);
       check_shape(types, rows, 128, 192, {}, 64);
       check_shape(types, 192, 128, rows, {.transpose_a = true, .accumulate = true}, 0);
@@ -112,7 +112,7 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 TEST(Matmul, BitsDoNotDependOnPlacement) {
   at::manual_seed(3);
   for (const Types& types : kTypes) {
-    for (const int64_t rows : {1, 2, 3, 5, 31, 64, 200}) {
+    for (const int64_t rows : {1, 2, 3, 5, 31, 64, 300}) {
       for (const MatmulOptions& options :
            {MatmulOptions{false, true, false}, MatmulOptions{false, false, false}, MatmulOptions{true, false, true}}) {
         const int64_t n = options.transpose_a ? 160 : 96, k = options.transpose_a ? rows : 160;
@@ -138,7 +138,7 @@ TEST(Matmul, ThreadsOfOneProcessShareTheKernels) {
   const auto run = [&] {
     at::set_num_threads(1);
     std::vector<at::Tensor> products;
-    for (int64_t rows = 1; rows <= 300; rows += 13) {
+    for (int64_t rows = 1; rows <= 300; rows += 23) {
       products.push_back(at::empty({rows, 48}));
       matmul(products.back(), x.narrow(0, 0, rows), w, {.transpose_b = true});
     }
