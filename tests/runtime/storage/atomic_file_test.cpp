@@ -2,14 +2,13 @@
 
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "runtime/base/status.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {
@@ -68,24 +67,9 @@ TEST(AtomicFile, NamesFileAndRemedy) {
   EXPECT_THAT(std::string(inside.message()), HasSubstr("a part of the path is not a folder"));
 }
 
-// A file system of 1 MiB, where the machine lets a test mount one.
-class SmallDisk {
- public:
-  explicit SmallDisk(std::filesystem::path folder)
-      : folder_(std::move(folder)), mounted_(::mount("none", folder_.c_str(), "tmpfs", 0, "size=1m") == 0) {}
-  ~SmallDisk() {
-    if (mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  std::filesystem::path folder_;
-  bool mounted_;
-};
-
 TEST(AtomicFile, FullDisk) {
   TemporaryFolder folder;
-  const SmallDisk disk(folder.path());
+  const SmallDisk disk(folder.path(), "1m");
   if (!disk.mounted()) GTEST_SKIP() << "may not mount a file system";
   const std::vector<char> data(2 << 20);
   const absl::StatusOr<AtomicFile> reserved = AtomicFile::create(folder / "a", 2 << 20);

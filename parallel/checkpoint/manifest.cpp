@@ -1,0 +1,210 @@
+#include "parallel/checkpoint/manifest.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime/base/status.h"
+#include "runtime/storage/checksum.h"
+
+namespace switchyard {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kFormat[] = "switchyard checkpoint";
+constexpr std::string_view kHashKey = ",\n\"hash\":\"";
+constexpr std::string_view kEnd = "\"}\n";
+
+absl::Status bad(const std::string& what) {
+  return error(ErrorCategory::kBadData, absl::StrCat(what, "; the checkpoint is damaged: use an older one"));
+}
+
+Json to_json(const StoredTensor& tensor, const std::vector<StoredFile>& files) {
+  Json boxes = Json::array();
+  for (const StoredBox& stored : tensor.boxes) {
+    Json checksums = Json::array();
+    for (const uint64_t value : stored.checksums) checksums.push_back(checksum_text(value));
+    boxes.push_back({{"offset", stored.box.offset},
+                     {"extent", stored.box.extent},
+                     {"file", files[stored.file].name},
+                     {"byte_offset", stored.byte_offset},
+                     {"checksums", std::move(checksums)}});
+  }
+  return {
+      {"name", tensor.name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}, {"boxes", std::move(boxes)}};
+}
+
+// The text that the hash vouches for.
+absl::StatusOr<std::string_view> hashed_part(std::string_view text, const std::string& file) {
+  const size_t tail = kHashKey.size() + 16 + kEnd.size();
+  if (text.size() < tail || text.substr(text.size() - tail, kHashKey.size()) != kHashKey ||
+      text.substr(text.size() - kEnd.size()) != kEnd) {
+    return bad(absl::StrCat(file, " does not end with its hash"));
+  }
+  const std::string_view body = text.substr(0, text.size() - tail);
+  const std::optional<uint64_t> hash = parse_checksum(text.substr(body.size() + kHashKey.size(), 16));
+  if (!hash || *hash != checksum(body.data(), static_cast<int64_t>(body.size()))) {
+    return bad(absl::StrCat(file, " does not match its hash"));
+  }
+  return body;
+}
+
+std::optional<StoredBox> parse_box(const Json& json, const StoredTensor& tensor, const std::vector<StoredFile>& files,
+                                   const std::map<std::string, size_t>& file_index) {
+  StoredBox stored;
+  stored.box.offset = json.at("offset").get<std::vector<int64_t>>();
+  stored.box.extent = json.at("extent").get<std::vector<int64_t>>();
+  const size_t dimensions = tensor.shape.size();
+  if (stored.box.offset.size() != dimensions || stored.box.extent.size() != dimensions) return std::nullopt;
+  for (size_t d = 0; d < dimensions; ++d) {
+    const int64_t offset = stored.box.offset[d];
+    const int64_t extent = stored.box.extent[d];
+    if (offset < 0 || extent < 1 || offset > tensor.shape[d] || extent > tensor.shape[d] - offset) return std::nullopt;
+  }
+  const auto file = file_index.find(json.at("file").get<std::string>());
+  if (file == file_index.end()) return std::nullopt;
+  stored.file = file->second;
+  const int64_t bytes = stored.box.numel() * dtype_bytes(tensor.dtype);
+  const int64_t file_bytes = files[stored.file].bytes;
+  stored.byte_offset = json.at("byte_offset").get<int64_t>();
+  if (stored.byte_offset < 0 || bytes > file_bytes || stored.byte_offset > file_bytes - bytes) return std::nullopt;
+  for (const Json& text : json.at("checksums")) {
+    const std::optional<uint64_t> value = parse_checksum(text.get_ref<const std::string&>());
+    if (!value) return std::nullopt;
+    stored.checksums.push_back(*value);
+  }
+  if (static_cast<int64_t>(stored.checksums.size()) != chunk_count(bytes)) return std::nullopt;
+  return stored;
+}
+
+std::optional<StoredTensor> parse_tensor(const Json& json, const std::vector<StoredFile>& files,
+                                         const std::map<std::string, size_t>& file_index) {
+  StoredTensor tensor;
+  tensor.name = json.at("name").get<std::string>();
+  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
+  const std::optional<Dtype> dtype = parse_dtype(json.at("dtype").get_ref<const std::string&>());
+  if (!dtype || !tensor_bytes(*dtype, tensor.shape)) return std::nullopt;
+  tensor.dtype = *dtype;
+  for (const Json& item : json.at("boxes")) {
+    std::optional<StoredBox> stored = parse_box(item, tensor, files, file_index);
+    if (!stored) return std::nullopt;
+    tensor.boxes.push_back(*std::move(stored));
+  }
+  return tensor;
+}
+
+// These three may throw nlohmann's exceptions.
+absl::StatusOr<Manifest> from_json(const Json& json, const std::string& file) {
+  if (json.at("format").get<std::string>() != kFormat)
+    return bad(absl::StrCat(file, " is not a checkpoint's manifest"));
+  if (const auto version = json.at("version").get<int64_t>(); version != kManifestVersion) {
+    return error(ErrorCategory::kBadData, absl::StrCat(file, " has version ", version, ", and this program reads ",
+                                                       kManifestVersion, "; use the program that wrote it"));
+  }
+  if (json.at("chunk_bytes").get<int64_t>() != kChunkBytes) return bad(absl::StrCat(file, ": unknown chunk_bytes"));
+  Manifest manifest;
+  manifest.step = json.at("step").get<int64_t>();
+  manifest.run_state = json.at("run_state").dump();
+  std::map<std::string, size_t> file_index;
+  for (const Json& item : json.at("files")) {
+    StoredFile stored{item.at("name").get<std::string>(), item.at("bytes").get<int64_t>()};
+    if (stored.bytes < 0 || stored.name.empty() || stored.name.front() == '.' ||
+        stored.name.find('/') != std::string::npos || !file_index.emplace(stored.name, manifest.files.size()).second) {
+      return bad(absl::StrCat(file, ": file \"", stored.name, "\" has no proper name or size"));
+    }
+    manifest.files.push_back(std::move(stored));
+  }
+  for (const Json& item : json.at("tensors")) {
+    std::optional<StoredTensor> tensor = parse_tensor(item, manifest.files, file_index);
+    if (!tensor) return bad(absl::StrCat(file, ": impossible tensor ", item.at("name").dump()));
+    manifest.tensors.push_back(*std::move(tensor));
+  }
+  if (manifest.step < 0 || json.at("total_bytes").get<int64_t>() != manifest.total_bytes()) {
+    return bad(absl::StrCat(file, ": impossible step or total_bytes"));
+  }
+  return manifest;
+}
+
+// Sorted by dimension 0, so that only boxes that meet there are compared.
+bool disjoint(const std::vector<StoredBox>& boxes) {
+  std::vector<const Box*> sorted;
+  for (const StoredBox& stored : boxes) sorted.push_back(&stored.box);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Box* a, const Box* b) { return a->offset.front() < b->offset.front(); });
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    const int64_t end = sorted[i]->offset.front() + sorted[i]->extent.front();
+    for (size_t j = i + 1; j < sorted.size() && sorted[j]->offset.front() < end; ++j) {
+      if (!intersect(*sorted[i], *sorted[j]).empty()) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+int64_t Manifest::total_bytes() const {
+  int64_t total = 0;
+  for (const StoredFile& file : files) total += file.bytes;
+  return total;
+}
+
+absl::StatusOr<std::string> serialise_manifest(const Manifest& manifest) {
+  const Json run_state = Json::parse(manifest.run_state, nullptr, /*allow_exceptions=*/false);
+  if (!run_state.is_object()) {
+    return error(ErrorCategory::kUsage, "the run state of a checkpoint must be a JSON object");
+  }
+  const Json head = {{"format", kFormat},          {"version", kManifestVersion},           {"step", manifest.step},
+                     {"chunk_bytes", kChunkBytes}, {"total_bytes", manifest.total_bytes()}, {"run_state", run_state}};
+  std::string text = head.dump();
+  text.pop_back();
+  // A line for each file and tensor; never the whole as one JSON value in memory.
+  absl::StrAppend(&text, ",\n\"files\":[");
+  const char* separator = "\n";
+  for (const StoredFile& file : manifest.files) {
+    const Json line = {{"name", file.name}, {"bytes", file.bytes}};
+    absl::StrAppend(&text, std::exchange(separator, ",\n"), line.dump());
+  }
+  absl::StrAppend(&text, "],\n\"tensors\":[");
+  separator = "\n";
+  for (const StoredTensor& tensor : manifest.tensors) {
+    absl::StrAppend(&text, std::exchange(separator, ",\n"), to_json(tensor, manifest.files).dump());
+  }
+  text += ']';
+  const std::string hash = checksum_text(checksum(text.data(), static_cast<int64_t>(text.size())));
+  absl::StrAppend(&text, std::string(kHashKey), hash, std::string(kEnd));
+  return text;
+}
+
+absl::StatusOr<Manifest> parse_manifest(std::string_view text, const std::string& file) {
+  SY_ASSIGN_OR_RETURN(const std::string_view body, hashed_part(text, file));
+  try {
+    return from_json(Json::parse(absl::StrCat(std::string(body), "}")), file);
+  } catch (const Json::exception& e) {
+    return bad(absl::StrCat(file, " is not a manifest (", e.what(), ")"));
+  }
+}
+
+absl::Status check_complete(const Manifest& manifest) {
+  std::set<std::string_view> names;
+  for (const StoredTensor& tensor : manifest.tensors) {
+    if (!names.insert(tensor.name).second) return bad(absl::StrCat("tensor \"", tensor.name, "\" is listed twice"));
+    int64_t stored = 0;
+    for (const StoredBox& box : tensor.boxes) stored += box.box.numel();
+    const int64_t needed = *tensor_bytes(tensor.dtype, tensor.shape) / dtype_bytes(tensor.dtype);
+    // Disjoint boxes of the right size in total cover the tensor; a scalar has one box or the size is wrong.
+    if (stored != needed || (!tensor.shape.empty() && !disjoint(tensor.boxes))) {
+      return bad(absl::StrCat("tensor \"", tensor.name, "\" [", absl::StrJoin(tensor.shape, ","), "]: its boxes hold ",
+                              stored, " elements and do not cover it exactly once"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace switchyard
