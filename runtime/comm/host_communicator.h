@@ -20,6 +20,9 @@ class HostCommunicator : public Communicator {
   HostCommunicator(std::shared_ptr<Transport> transport, std::string name, absl::Duration timeout,
                    std::shared_ptr<Progress> progress);
 
+  // The default of this communicator's calls from now on, and of groups split from it.
+  void set_timeout(absl::Duration timeout) { timeout_ = timeout; }
+
   int rank() const override { return seat_.rank; }
   int size() const override { return seat_.size; }
   const std::string& name() const override { return name_; }
@@ -43,7 +46,7 @@ class HostCommunicator : public Communicator {
   const std::shared_ptr<Transport> transport_;
   const Seat seat_;
   const std::string name_;
-  const absl::Duration timeout_;
+  absl::Duration timeout_;
   const std::shared_ptr<Progress> progress_;
   uint64_t sequence_ = 0;             // of the next collective
   std::vector<uint64_t> sent_to_;     // messages of send() so far, by peer

@@ -13,12 +13,24 @@ constexpr std::chrono::microseconds kPollInterval(200);
 Progress::Progress() : thread_([this] { run(); }) {}
 
 Progress::~Progress() {
+  stop();
+}
+
+void Progress::finish() {
+  {
+    std::unique_lock lock(mutex_);
+    drained_.wait(lock, [this] { return active_.empty() || !failed_.empty(); });
+  }
+  stop();
+}
+
+void Progress::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Progress::add(std::shared_ptr<Operation> operation) {
@@ -68,10 +80,12 @@ void Progress::poll_all() {
   }
   for (const auto& operation : active) operation->poll();
   const std::lock_guard lock(mutex_);
-  for (const auto& operation : active_) {
-    if (operation->done() && operation->failed()) failed_.push_back(operation);
-  }
-  std::erase_if(active_, [](const auto& operation) { return operation->done(); });
+  std::erase_if(active_, [this](const auto& operation) {
+    const bool done = operation->done();
+    if (done && operation->failed()) failed_.push_back(operation);
+    return done;
+  });
+  if (active_.empty() || !failed_.empty()) drained_.notify_all();
 }
 
 }  // namespace switchyard
