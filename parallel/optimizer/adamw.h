@@ -1,0 +1,65 @@
+// AdamW with state sharded over the ranks that hold equal boxes (ZeRO stage 1): each updates what it owns of a tensor,
+// in fp32 (fp64 for fp64 values), then all gather the new values.
+//
+// bf16 values have fp32 masters of their own, initialised and kept unrounded; fp32 and fp64 values are their masters.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <absl/status/status.h>
+
+#include "parallel/gradient/reducer.h"
+#include "parallel/optimizer/adamw_update.h"
+#include "parallel/optimizer/config.h"
+
+namespace switchyard {
+
+// A box of a logical tensor of the optimizer, to be saved, or loaded in place. Names: the parameter's for its master,
+// "optimizer.m." and "optimizer.v." before it for the moments.
+struct OptimizerTensor {
+  std::string name;
+  std::vector<int64_t> shape;  // of the logical tensor
+  Box box;
+  at::Tensor data;  // shape: box.extent
+};
+
+class ShardedAdamW {
+ public:
+  // Borrows both. Moments start at 0; values and masters are as they come until initialise_all() or loading. Local.
+  ShardedAdamW(const GradientReducer& reducer, const Mesh& mesh, OptimizerConfig config);
+
+  // Local: every rank initialises its boxes, and equal boxes are equal by construction.
+  void initialise_all(uint64_t seed);
+
+  // One update from the reducer's shards, whose gradients are first multiplied by `gradient_scale`; afterwards all
+  // ranks hold the new values. Collective over the mesh. Errors: kCommunication.
+  absl::Status update(double lr, double gradient_scale);
+
+  // Applied so far (bias correction depends on it); part of the run's state.
+  int64_t updates() const { return updates_; }
+  void set_updates(int64_t updates) { updates_ = updates; }
+
+  // What this rank owns. Over all ranks these boxes cover every logical tensor once.
+  std::vector<OptimizerTensor> state() const;
+  // Makes all values follow the masters, after these have been loaded. Collective over the mesh.
+  absl::Status gather_values();
+
+ private:
+  struct ShardState {
+    const Shard* shard;
+    at::Tensor master, m, v;  // flat
+    at::Tensor value;         // flat, bf16; undefined where the master is the value
+  };
+
+  void update_shard(const ShardState& state, const AdamWFactors& factors) const;
+
+  const GradientReducer& reducer_;
+  const Mesh& mesh_;
+  const OptimizerConfig config_;
+  std::vector<std::vector<ShardState>> states_;  // by bucket
+  int64_t updates_ = 0;
+};
+
+}  // namespace switchyard
