@@ -1,0 +1,133 @@
+#include "layers/moe/softmax_router.h"
+
+#include <numeric>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "layers/moe/gate.h"
+#include "layers/moe/softmax_top_k.h"
+#include "runtime/base/status.h"
+
+namespace switchyard {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct Losses {
+  double aux_loss;
+  double z_loss;
+  bool renormalise;
+  int64_t experts_per_token;
+  double tokens;  // of the population, at least 1
+  double parts;
+};
+
+// What the population's ranks add up: slots and probabilities of each expert, and the squared log sums.
+struct Population {
+  std::vector<double> slots;
+  std::vector<double> probabilities;
+  double squared_log_sums;
+};
+
+Population add_up(const TopK& chosen, Communicator& ranks) {
+  const size_t experts = chosen.slots.size();
+  at::Tensor sums = at::empty({static_cast<int64_t>(2 * experts + 1)}, at::kDouble);
+  double* data = sums.data_ptr<double>();
+  std::copy(chosen.slots.begin(), chosen.slots.end(), data);
+  std::copy(chosen.probability_sums.begin(), chosen.probability_sums.end(), data + experts);
+  data[2 * experts] = chosen.squared_log_sums;
+  if (ranks.size() > 1) throw_if_error(ranks.all_reduce(sums, ReduceOp::kSum).wait());
+  return {{data, data + experts}, {data + experts, data + 2 * experts}, data[2 * experts]};
+}
+
+// The gradient of the load-balance loss by every token's probability of each expert.
+std::vector<double> balance_gradients(const Population& population, const Losses& losses) {
+  std::vector<double> gradients(population.slots.size());
+  for (size_t e = 0; e < gradients.size(); ++e) {
+    const double share = population.slots[e] / (losses.tokens * static_cast<double>(losses.experts_per_token));
+    gradients[e] = static_cast<double>(gradients.size()) * share / losses.tokens;
+  }
+  return gradients;
+}
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+struct Choice {
+  TopK chosen;
+  RouterStatistics statistics;
+};
+
+// logits_TE → weights_N and the scalar loss; what was chosen and counted goes to `choice`.
+struct ChooseFunction : torch::autograd::Function<ChooseFunction> {
+  static variable_list forward(AutogradContext* context, const at::Tensor& logits_TE, const Losses& losses,
+                               Communicator& ranks, Choice& choice) {
+    const at::Tensor probabilities_TE = at::softmax(logits_TE, 1);
+    choice.chosen = softmax_top_k(logits_TE, probabilities_TE, losses.experts_per_token, losses.renormalise);
+    const TopK& chosen = choice.chosen;
+    const Population population = add_up(chosen, ranks);
+    std::vector<double> gradients = balance_gradients(population, losses);
+    choice.statistics = {dot(gradients, population.probabilities),
+                         population.squared_log_sums / losses.tokens,
+                         {population.slots.begin(), population.slots.end()}};
+    const double aux_factor = losses.aux_loss / losses.parts;
+    const double z_factor = losses.z_loss / losses.parts / losses.tokens;
+    const double loss = aux_factor * dot(gradients, chosen.probability_sums) + z_factor * chosen.squared_log_sums;
+
+    context->save_for_backward({probabilities_TE, chosen.experts_N, chosen.weights_N, chosen.log_sums_T});
+    for (double& gradient : gradients) gradient *= aux_factor;
+    context->saved_data["balance"] = gradients;
+    context->saved_data["z_factor"] = z_factor;
+    context->saved_data["renormalise"] = losses.renormalise;
+    return {chosen.weights_N, at::full({}, loss, logits_TE.options())};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    TopK chosen;
+    chosen.experts_N = saved[1];
+    chosen.weights_N = saved[2];
+    chosen.log_sums_T = saved[3];
+    const double loss_gradient = gradients[1].item<double>();
+    std::vector<double> balance = context->saved_data["balance"].toDoubleVector();
+    for (double& gradient : balance) gradient *= loss_gradient;
+    const double z_factor = context->saved_data["z_factor"].toDouble() * loss_gradient;
+    const bool renormalise = context->saved_data["renormalise"].toBool();
+    return {softmax_top_k_backward(saved[0], chosen, renormalise, gradients[0].contiguous(), balance, z_factor),
+            at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+SoftmaxRouter::SoftmaxRouter(const std::string& name, int64_t width, int64_t experts, int64_t experts_per_token,
+                             const RouterConfig& config, const BuildContext& context)
+    : population_(context.mesh.group({Axis::kData, Axis::kTensor}, Purpose::kLayer)),
+      experts_per_token_(experts_per_token),
+      config_(config) {
+  const AxisSet ranks{Axis::kData, Axis::kTensor};
+  const std::vector<int64_t> shape{experts, width};
+  Slice slice{.spec = {name + ".router", shape, Box::whole(shape), ranks, ranks}, .scale = context.init_scale};
+  gate_ = std::make_unique<Parameter>(shape, context.dtype, std::vector<Slice>{slice});
+}
+
+RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& context) {
+  const Losses losses{.aux_loss = config_.aux_loss,
+                      .z_loss = config_.z_loss,
+                      .renormalise = config_.renormalise,
+                      .experts_per_token = experts_per_token_,
+                      .tokens = static_cast<double>(std::max<int64_t>(1, context.population)),
+                      .parts = static_cast<double>(context.parts)};
+  Choice choice;
+  const variable_list outputs = ChooseFunction::apply(gate(x_tD, *gate_), losses, population_, choice);
+  const int64_t tokens = x_tD.size(0);
+  Routing routing{.offsets = at::arange(0, (tokens + 1) * experts_per_token_, experts_per_token_, at::kLong),
+                  .experts = choice.chosen.experts_N,
+                  .weights = outputs[0]};
+  return {std::move(routing), outputs[1], std::move(choice.statistics)};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,183 @@
+// The softmax router against plain ATen operations under autograd on the whole population, over ranks as threads.
+#include "layers/moe/softmax_router.h"
+
+#include <ATen/ATen.h>
+#include <absl/strings/str_cat.h>
+#include <gtest/gtest.h>
+
+#include "parallel/parameter/initialise.h"
+#include "runtime/numerics/precision.h"
+#include "tests/support/mesh.h"
+
+namespace switchyard {
+namespace {
+
+constexpr int64_t kWidth = 24;
+constexpr int64_t kParts = 2;
+
+struct Case {
+  std::string name;
+  at::ScalarType dtype = at::kDouble;
+  int64_t tokens = 41;
+  int64_t experts = 7;
+  int64_t experts_per_token = 3;
+  RouterConfig config{.aux_loss = 0.5, .z_loss = 0.25};
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
+
+std::vector<Case> cases() {
+  return {{.name = "renormalised"},
+          {.name = "as_they_are", .config = {.renormalise = false, .aux_loss = 0.5, .z_loss = 0.25}},
+          {.name = "without_losses", .config = {.aux_loss = 0, .z_loss = 0}},
+          {.name = "balance_only", .config = {.aux_loss = 3, .z_loss = 0}},
+          {.name = "one_choice", .experts_per_token = 1},
+          {.name = "all_experts", .experts_per_token = 7},
+          {.name = "fewer_tokens_than_ranks", .tokens = 2},
+          {.name = "many_tokens", .tokens = 700, .experts = 33},
+          {.name = "fp32", .dtype = at::kFloat},
+          {.name = "bf16", .dtype = at::kBFloat16, .tokens = 300}};
+}
+
+struct Result {
+  at::Tensor weights_N, experts_N, dx_TD, dgate_ED;
+  double loss = 0;
+  RouterStatistics statistics;
+};
+
+struct Population {
+  at::Tensor x_TD, g_N;
+};
+
+Population make_population(const Case& c) {
+  at::Tensor x = at::sin(at::arange(c.tokens * kWidth, at::kDouble) * 1.3).view({c.tokens, kWidth}) * 2;
+  at::Tensor g = at::cos(at::arange(c.tokens * c.experts_per_token, at::kDouble) * 0.7);
+  return {x.to(c.dtype), g.to(accumulate_dtype(c.dtype))};
+}
+
+std::unique_ptr<SoftmaxRouter> make_router(const Case& c, const Mesh& mesh) {
+  auto router = std::make_unique<SoftmaxRouter>(
+      "moe", kWidth, c.experts, c.experts_per_token, c.config,
+      BuildContext{.mesh = mesh, .dtype = c.dtype, .init_scale = 0.4, .residual_init_scale = 1});
+  initialise_values(router->parameters(), 5);
+  attach_plain_gradients(router->parameters());
+  return router;
+}
+
+// The population cut over `ranks`; what the ranks hold put together again, their shares summed.
+Result run(const Case& c, int ranks) {
+  const Population population = make_population(c);
+  std::vector<Result> parts(ranks);
+  run_mesh(mesh_shape(ranks), [&](const Mesh& mesh) {
+    const int rank = mesh.world().rank();
+    const auto [begin, end] = cut(c.tokens, ranks, rank);
+    const auto router = make_router(c, mesh);
+    const at::Tensor x = population.x_TD.narrow(0, begin, end - begin).clone().set_requires_grad(true);
+    const int64_t k = c.experts_per_token;
+    RouterOutput output =
+        router->route(x, {.tokens = {}, .first_token = begin, .population = c.tokens, .parts = kParts});
+    EXPECT_TRUE(at::equal(output.routing.offsets, at::arange(end - begin + 1, at::kLong) * k));
+    const at::Tensor g_N = population.g_N.narrow(0, begin * k, (end - begin) * k);
+    ((output.routing.weights * g_N).sum() + output.auxiliary_loss).backward();
+    parts[rank] = {
+        output.routing.weights.detach(),      output.routing.experts, x.grad(), router->parameters()[0]->gradient(),
+        output.auxiliary_loss.item<double>(), output.statistics};
+  });
+  Result whole = parts[0];
+  for (int r = 1; r < ranks; ++r) {
+    whole.weights_N = at::cat({whole.weights_N, parts[r].weights_N});
+    whole.experts_N = at::cat({whole.experts_N, parts[r].experts_N});
+    whole.dx_TD = at::cat({whole.dx_TD, parts[r].dx_TD});
+    whole.dgate_ED = whole.dgate_ED + parts[r].dgate_ED;
+    whole.loss += parts[r].loss;
+    EXPECT_EQ(parts[r].statistics.aux_loss, parts[0].statistics.aux_loss);
+    EXPECT_EQ(parts[r].statistics.z_loss, parts[0].statistics.z_loss);
+    EXPECT_EQ(parts[r].statistics.tokens_per_expert, parts[0].statistics.tokens_per_expert);
+  }
+  return whole;
+}
+
+Result reference(const Case& c) {
+  Result result;
+  at::Tensor gate_ED;
+  run_mesh(mesh_shape(1), [&](const Mesh& mesh) {
+    gate_ED = make_router(c, mesh)->parameters()[0]->value().detach().to(at::kDouble);
+  });
+  const Population population = make_population(c);
+  const at::Tensor x = population.x_TD.to(at::kDouble).requires_grad_(true);
+  gate_ED.requires_grad_(true);
+  const auto experts = static_cast<double>(c.experts);
+  const at::Tensor logits = at::mm(x, gate_ED.t());
+  const at::Tensor p = at::softmax(logits, 1);
+  auto [weights, ids] = at::topk(p, c.experts_per_token, 1);
+  if (c.config.renormalise) weights = weights / weights.sum(1, true);
+  const at::Tensor slots = at::bincount(ids.reshape(-1), {}, c.experts);
+  const at::Tensor balance = experts * (slots.to(at::kDouble) / static_cast<double>(ids.numel()) * p.mean(0)).sum();
+  const at::Tensor z = at::logsumexp(logits, 1).square().mean();
+  const at::Tensor loss = (c.config.aux_loss * balance + c.config.z_loss * z) / kParts;
+  ((weights.reshape(-1) * population.g_N.to(at::kDouble)).sum() + loss).backward();
+  result = {weights.detach().reshape(-1), ids.reshape(-1), x.grad(), gate_ED.grad(), loss.item<double>(), {}};
+  result.statistics.aux_loss = balance.item<double>();
+  result.statistics.z_loss = z.item<double>();
+  const int64_t* counts = slots.const_data_ptr<int64_t>();
+  result.statistics.tokens_per_expert.assign(counts, counts + c.experts);
+  return result;
+}
+
+void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tolerance, const char* what) {
+  ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
+  const double norm = expected.norm().item<double>();
+  EXPECT_LE((actual.to(at::kDouble) - expected).norm().item<double>(), tolerance * norm) << what;
+}
+
+class SoftmaxRouting : public ::testing::TestWithParam<Case> {};
+
+TEST_P(SoftmaxRouting, MatchesPlainOperationsOnEveryLayout) {
+  const Case c = GetParam();
+  const Result expected = reference(c);
+  const double tolerance = c.dtype == at::kDouble ? 1e-12 : 2e-6;
+  for (int ranks : {1, 2, 3, 4}) {
+    SCOPED_TRACE(absl::StrCat(ranks, " ranks"));
+    const Result actual = run(c, ranks);
+    EXPECT_TRUE(at::equal(actual.experts_N, expected.experts_N));
+    EXPECT_EQ(actual.statistics.tokens_per_expert, expected.statistics.tokens_per_expert);
+    expect_close(actual.weights_N, expected.weights_N, tolerance, "weights");
+    EXPECT_NEAR(actual.loss, expected.loss, tolerance * (1 + expected.loss));
+    EXPECT_NEAR(actual.statistics.aux_loss, expected.statistics.aux_loss, tolerance * static_cast<double>(c.experts));
+    EXPECT_NEAR(actual.statistics.z_loss, expected.statistics.z_loss, tolerance * (1 + expected.statistics.z_loss));
+    // Under bf16 the gate's gradient comes from two bf16 terms, 16 bits, and dx is rounded to bf16.
+    expect_close(actual.dgate_ED, expected.dgate_ED, c.dtype == at::kBFloat16 ? 2e-5 : tolerance, "gate");
+    expect_close(actual.dx_TD, expected.dx_TD, c.dtype == at::kBFloat16 ? 1.0 / 256 : tolerance, "dx");
+  }
+}
+
+TEST(SoftmaxRouter, TiesGoToTheLowerExpert) {
+  run_mesh(mesh_shape(1), [](const Mesh& mesh) {
+    const auto router = make_router({.name = "ties", .experts = 6}, mesh);
+    const at::NoGradGuard no_grad;
+    router->parameters()[0]->value().zero_();
+    const RouterOutput output = router->route(at::ones({5, kWidth}, at::kDouble), {.tokens = {}, .population = 5});
+    EXPECT_TRUE(at::equal(output.routing.experts.view({5, 3}), at::arange(3, at::kLong).expand({5, 3})));
+    EXPECT_TRUE(at::allclose(output.routing.weights, at::full({15}, 1.0 / 3, at::kDouble)));
+    EXPECT_DOUBLE_EQ(output.statistics.aux_loss, 1);  // equal probabilities, however the slots lie
+  });
+}
+
+TEST(SoftmaxRouter, TheGateIsReplicatedAndPartialOverItsPopulation) {
+  run_mesh(mesh_shape(2, 2), [](const Mesh& mesh) {
+    const auto router = make_router({}, mesh);
+    const Parameter& gate = *router->parameters()[0];
+    EXPECT_EQ(gate.name(), "moe.router");
+    EXPECT_EQ(gate.slices()[0].spec.shape, (std::vector<int64_t>{7, kWidth}));
+    EXPECT_EQ(gate.slices()[0].spec.replicated, (AxisSet{Axis::kData, Axis::kTensor}));
+    EXPECT_EQ(gate.slices()[0].spec.partial, (AxisSet{Axis::kData, Axis::kTensor}));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, SoftmaxRouting, ::testing::ValuesIn(cases()),
+                         [](const ::testing::TestParamInfo<Case>& tested) { return tested.param.name; });
+
+}  // namespace
+}  // namespace switchyard
