@@ -103,13 +103,13 @@ struct ChooseFunction : torch::autograd::Function<ChooseFunction> {
 
 }  // namespace
 
-SoftmaxRouter::SoftmaxRouter(const std::string& name, int64_t width, int64_t experts, int64_t experts_per_token,
-                             const RouterConfig& config, const BuildContext& context)
+SoftmaxRouter::SoftmaxRouter(const std::string& name, int64_t width, const MoeConfig& config,
+                             const BuildContext& context)
     : population_(context.mesh.group({Axis::kData, Axis::kTensor}, Purpose::kLayer)),
-      experts_per_token_(experts_per_token),
-      config_(config) {
+      experts_per_token_(config.experts_per_token),
+      config_(config.router) {
   const AxisSet ranks{Axis::kData, Axis::kTensor};
-  const std::vector<int64_t> shape{experts, width};
+  const std::vector<int64_t> shape{config.experts, width};
   Slice slice{.spec = {name + ".router", shape, Box::whole(shape), ranks, ranks}, .scale = context.init_scale};
   gate_ = std::make_unique<Parameter>(shape, context.dtype, std::vector<Slice>{slice});
 }

@@ -19,8 +19,7 @@ class SoftmaxRouter : public Router {
  public:
   // The logical tensor `<name>.router` [E,D], replicated over the routing population, on which each rank sees its own
   // tokens only.
-  SoftmaxRouter(const std::string& name, int64_t width, int64_t experts, int64_t experts_per_token,
-                const RouterConfig& config, const BuildContext& context);
+  SoftmaxRouter(const std::string& name, int64_t width, const MoeConfig& config, const BuildContext& context);
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override;
   ParameterList parameters() override { return {gate_.get()}; }

@@ -59,7 +59,7 @@ Population make_population(const Case& c) {
 
 std::unique_ptr<SoftmaxRouter> make_router(const Case& c, const Mesh& mesh) {
   auto router = std::make_unique<SoftmaxRouter>(
-      "moe", kWidth, c.experts, c.experts_per_token, c.config,
+      "moe", kWidth, MoeConfig{.experts = c.experts, .experts_per_token = c.experts_per_token, .router = c.config},
       BuildContext{.mesh = mesh, .dtype = c.dtype, .init_scale = 0.4, .residual_init_scale = 1});
   initialise_values(router->parameters(), 5);
   attach_plain_gradients(router->parameters());

@@ -1,0 +1,44 @@
+// A mixture-of-experts layer: route → dispatch → experts → combine, and beside them the experts that every token goes
+// to.
+#pragma once
+
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+#include "layers/feed_forward/feed_forward.h"
+#include "layers/moe/experts.h"
+#include "layers/moe/router.h"
+#include "layers/moe/token_context.h"
+#include "parallel/dispatch/dispatcher.h"
+#include "parallel/parameter/parameter.h"
+
+namespace switchyard {
+
+struct MoeOutput {
+  at::Tensor y_tD;
+  at::Tensor auxiliary_loss;  // as RouterOutput's
+};
+
+class MoeLayer {
+ public:
+  // `shared` null: no shared experts. Its width is that of all shared experts together: what they give is added up.
+  MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher, std::unique_ptr<Experts> experts,
+           std::unique_ptr<FeedForward> shared);
+
+  // x_tD: this rank's tokens, possibly none. Collective over the ranks of the routing population and of the dispatch
+  // group. Failures of the wire are thrown as StatusError.
+  MoeOutput forward(const at::Tensor& x_tD, const TokenContext& context);
+  ParameterList parameters();
+  // Of the latest forward.
+  const RouterStatistics& statistics() const { return statistics_; }
+
+ private:
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+  std::unique_ptr<Experts> experts_;
+  std::unique_ptr<FeedForward> shared_;
+  RouterStatistics statistics_;
+};
+
+}  // namespace switchyard
