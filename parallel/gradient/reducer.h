@@ -16,6 +16,7 @@
 
 #include "parallel/gradient/bucket.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/telemetry/recorder.h"
 
 namespace switchyard {
 
@@ -27,12 +28,17 @@ constexpr bool kCheckReplicasByDefault = false;
 constexpr bool kCheckReplicasByDefault = true;
 #endif
 
+using ReductionObserver = std::function<void(ReductionEvent, size_t bucket, int64_t bytes)>;
+
+// Records a span "reduce gradients" on lane "communication" for each bucket that goes out. `recorder` outlives it.
+ReductionObserver record_reductions(Recorder& recorder);
+
 struct ReducerOptions {
   int64_t bucket_bytes = 16 << 20;
   // Asserts in finish() that gradients are equal over the groups that hold equal boxes without partial gradients.
   bool check_replicas = kCheckReplicasByDefault;
   // Called as buckets go out and as their completion is noticed (at later launches and in finish()).
-  std::function<void(ReductionEvent, size_t bucket, int64_t bytes)> observer;
+  ReductionObserver observer;
 };
 
 // What this rank updates of one slice.

@@ -182,13 +182,11 @@ TEST(Reducer, GradientsAreAlignedAndInBackwardsOrder) {
 
 struct Log {
   std::vector<size_t> launched, completed;
-  ReducerOptions options(int64_t bucket_bytes) {
-    return {.bucket_bytes = bucket_bytes,
-            .check_replicas = false,
-            .observer = [this](ReductionEvent event, size_t b, int64_t bytes) {
-              EXPECT_LT(0, bytes);
-              (event == ReductionEvent::kLaunched ? launched : completed).push_back(b);
-            }};
+  ReductionObserver observer() {
+    return [this](ReductionEvent event, size_t bucket, int64_t bytes) {
+      EXPECT_EQ(bytes, 512);
+      (event == ReductionEvent::kLaunched ? launched : completed).push_back(bucket);
+    };
   }
 };
 
@@ -200,14 +198,17 @@ struct Fixture {
   Log log;
   std::unique_ptr<GradientReducer> reducer;
 
-  explicit Fixture(Communicator& world) : mesh(make_mesh(world, test_layouts()[1])) {
+  explicit Fixture(Communicator& world, ReductionObserver observer = nullptr)
+      : mesh(make_mesh(world, test_layouts()[1])) {
     for (const char* name : {"a", "b", "c", "d"}) {
       Slice slice;
       slice.spec = {name, {64, 2}, Box::whole({64, 2}), {Axis::kData}, {Axis::kData}};
       owned.push_back(std::make_unique<Parameter>(std::vector<int64_t>{64, 2}, at::kFloat, std::vector{slice}));
       parameters.push_back(owned.back().get());
     }
-    reducer = std::make_unique<GradientReducer>(parameters, *mesh, log.options(512));
+    reducer = std::make_unique<GradientReducer>(
+        parameters, *mesh,
+        ReducerOptions{.bucket_bytes = 512, .check_replicas = false, .observer = observer ? observer : log.observer()});
     reducer->begin_step();
   }
   void backward(int parameter) {
@@ -238,6 +239,29 @@ TEST(Reducer, BucketsGoOutDuringBackwardInTheirOrder) {
     ASSERT_TRUE(f.reducer->finish().ok());
     EXPECT_THAT(f.log.completed, testing::UnorderedElementsAre(0, 1, 2, 3));
     f.expect_sums({2, 2, 2, 2});
+  });
+}
+
+TEST(Reducer, SpansBeginDuringBackward) {
+  run_ranks(2, [](Communicator& world) {
+    Recorder recorder;
+    recorder.record_spans(true);
+    Fixture f(world, record_reductions(recorder));
+    f.reducer->begin_last_part();
+    f.backward(3);
+    const int64_t during_backward = Recorder::now();
+    f.backward(2);
+    f.backward(1);
+    ASSERT_TRUE(f.reducer->finish().ok());
+    const std::vector<Span> spans = recorder.take_spans();
+    ASSERT_EQ(spans.size(), 4u);
+    int64_t first = spans[0].begin_ns;
+    for (const Span& span : spans) {
+      EXPECT_STREQ(span.name, "reduce gradients");
+      EXPECT_LE(span.begin_ns, span.end_ns);
+      first = std::min(first, span.begin_ns);
+    }
+    EXPECT_LE(first, during_backward);
   });
 }
 
