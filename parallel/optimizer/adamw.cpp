@@ -112,13 +112,13 @@ absl::Status ShardedAdamW::gather_values() {
   return gather.finish();
 }
 
-std::vector<OptimizerTensor> ShardedAdamW::state() const {
-  std::vector<OptimizerTensor> tensors;
+std::vector<TensorPart> ShardedAdamW::state() const {
+  std::vector<TensorPart> tensors;
   for (const auto& bucket : states_) {
     for (const auto& [shard, master, m, v, value] : bucket) {
       const ShardSpec& spec = shard->slice->spec;
       const auto add = [&](std::string name, const at::Tensor& flat) {
-        tensors.push_back({std::move(name), spec.shape, shard->box, flat.view(shard->box.extent)});
+        tensors.push_back({std::move(name), flat.scalar_type(), spec.shape, shard->box, flat.view(shard->box.extent)});
       };
       add(spec.name, master);
       add(absl::StrCat("optimizer.m.", spec.name), m);

@@ -4,26 +4,17 @@
 // bf16 values have fp32 masters of their own, initialised and kept unrounded; fp32 and fp64 values are their masters.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <absl/status/status.h>
 
+#include "parallel/checkpoint/tensor_part.h"
 #include "parallel/gradient/reducer.h"
 #include "parallel/optimizer/adamw_update.h"
 #include "parallel/optimizer/config.h"
 
 namespace switchyard {
-
-// A box of a logical tensor of the optimizer, to be saved, or loaded in place. Names: the parameter's for its master,
-// "optimizer.m." and "optimizer.v." before it for the moments.
-struct OptimizerTensor {
-  std::string name;
-  std::vector<int64_t> shape;  // of the logical tensor
-  Box box;
-  at::Tensor data;  // shape: box.extent
-};
 
 class ShardedAdamW {
  public:
@@ -41,8 +32,9 @@ class ShardedAdamW {
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }
 
-  // What this rank owns. Over all ranks these boxes cover every logical tensor once.
-  std::vector<OptimizerTensor> state() const;
+  // What this rank owns, to be saved, or loaded in place: each parameter's master under its own name, the moments under
+  // "optimizer.m." and "optimizer.v." before it. Over all ranks these boxes cover every logical tensor once.
+  std::vector<TensorPart> state() const;
   // Makes all values follow the masters, after these have been loaded. Collective over the mesh.
   absl::Status gather_values();
 

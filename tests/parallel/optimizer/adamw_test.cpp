@@ -69,7 +69,7 @@ TEST(AdamW, FiveStepsMatchPyTorch) {
         }
       }
       EXPECT_EQ(optimizer.updates(), 5);
-      for (const OptimizerTensor& tensor : optimizer.state()) {
+      for (const TensorPart& tensor : optimizer.state()) {
         const size_t p = tensor.name.ends_with("decayed") ? 0 : 1;
         for (const char* moment : {"m", "v"}) {
           if (!tensor.name.starts_with(std::string("optimizer.") + moment)) continue;
@@ -191,7 +191,8 @@ TEST_P(AdamWOnLayouts, UpdatesAreTheBitsOfOneRank) {
           expected.add(slice.spec.name + "/value", slice.spec.shape, slice.spec.box, parameter->value_of(slice));
         }
       }
-      for (const auto& [name, shape, box, data] : run.optimizer.state()) expected.add(name, shape, box, data);
+      for (const auto& [name, part_dtype, shape, box, data] : run.optimizer.state())
+        expected.add(name, shape, box, data);
     });
     run_ranks(GetParam().ranks, [&](Communicator& world) {
       TrainingRank run(world, GetParam(), dtype);
@@ -203,8 +204,8 @@ TEST_P(AdamWOnLayouts, UpdatesAreTheBitsOfOneRank) {
           EXPECT_TRUE(at::equal(parameter->value_of(slice), part_of(whole, slice.spec.box))) << slice.spec.name;
         }
       }
-      for (const auto& [name, shape, box, data] : run.optimizer.state()) {
-        EXPECT_EQ(data.scalar_type(), accumulate_dtype(dtype));
+      for (const auto& [name, part_dtype, shape, box, data] : run.optimizer.state()) {
+        EXPECT_EQ(part_dtype, accumulate_dtype(dtype));
         EXPECT_TRUE(at::equal(data, part_of(expected.at(name), box))) << name;
       }
     });
@@ -218,11 +219,11 @@ TEST_P(AdamWOnLayouts, StateMovesToAnotherLayout) {
     TrainingRank run(world, GetParam(), at::kBFloat16);
     run.optimizer.initialise_all(5);
     for (int step = 1; step <= 2; ++step) ASSERT_TRUE(run_step(run.reducer, run.optimizer, *run.mesh, step).ok());
-    for (const auto& [name, shape, box, data] : run.optimizer.state()) saved.add(name, shape, box, data);
+    for (const auto& [name, part_dtype, shape, box, data] : run.optimizer.state()) saved.add(name, shape, box, data);
   });
   run_ranks(1, [&](Communicator& world) {
     TrainingRank moved(world, alone(), at::kBFloat16), stayed(world, alone(), at::kBFloat16);
-    for (const auto& [name, shape, box, data] : moved.optimizer.state()) data.copy_(saved.at(name));
+    for (const auto& [name, part_dtype, shape, box, data] : moved.optimizer.state()) data.copy_(saved.at(name));
     EXPECT_EQ(moved.optimizer.state().size(), saved.size());
     moved.optimizer.set_updates(2);
     ASSERT_TRUE(moved.optimizer.gather_values().ok());
@@ -248,13 +249,14 @@ TEST_P(AdamWOnLayouts, LoadedMastersReachAllRanks) {
   run_ranks(1, [&](Communicator& world) {
     TrainingRank run(world, alone(), at::kBFloat16);
     run.optimizer.initialise_all(6);
-    for (const auto& [name, shape, box, data] : run.optimizer.state()) masters.add(name, shape, box, data);
+    for (const auto& [name, part_dtype, shape, box, data] : run.optimizer.state()) masters.add(name, shape, box, data);
   });
   for (const auto dtype : {at::kBFloat16, at::kFloat}) {
     run_ranks(GetParam().ranks, [&](Communicator& world) {
       TrainingRank run(world, GetParam(), dtype);
       run.optimizer.initialise_all(7);
-      for (const auto& [name, shape, box, data] : run.optimizer.state()) data.copy_(part_of(masters.at(name), box));
+      for (const auto& [name, part_dtype, shape, box, data] : run.optimizer.state())
+        data.copy_(part_of(masters.at(name), box));
       ASSERT_TRUE(run.optimizer.gather_values().ok());
       for (const Parameter* parameter : run.reducer.parameters()) {
         for (const Slice& slice : parameter->slices()) {
