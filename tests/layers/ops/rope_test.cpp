@@ -46,6 +46,15 @@ TEST(Rope, OverwritesItsArgumentAndRoundsBf16Once) {
   EXPECT_TRUE(close(result, expected, 0x1p-8 * 1.001, 1e-6));
 }
 
+TEST(Rope, TurnsAGradientOfItsOwnInPlace) {
+  const at::Tensor x = leaf(at::randn({3, 8}));
+  const at::Tensor result = rope(x + 0, at::arange(3), 2, 4, 100);
+  const void* incoming = nullptr;
+  result.register_hook([&](const at::Tensor& g) { incoming = g.data_ptr(); });
+  (result * 2).sum().backward();
+  EXPECT_EQ(x.grad().data_ptr(), incoming);
+}
+
 TEST(Rope, TakesNoRows) {
   const at::Tensor x = leaf(at::empty({0, 32}));
   rope(x * 1, at::empty({0}, at::kLong), 2, 16, 10000).sum().backward();
