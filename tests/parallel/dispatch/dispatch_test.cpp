@@ -6,7 +6,7 @@
 #include "parallel/dispatch/all_to_all.h"
 #include "parallel/dispatch/local.h"
 #include "parallel/topology/box.h"
-#include "tests/parallel/dispatch/global_batch.h"
+#include "tests/support/global_batch.h"
 #include "tests/support/mesh.h"
 #include "tests/support/ranks.h"
 

@@ -1,4 +1,4 @@
-#include "tests/parallel/dispatch/global_batch.h"
+#include "tests/support/global_batch.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,0 +1,125 @@
+// The whole layer, its router and shared experts included, on a grid of layouts against one rank, in fp64.
+#include "layers/moe/moe_layer.h"
+
+#include <numeric>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "layers/moe/softmax_router.h"
+#include "parallel/dispatch/all_to_all.h"
+#include "parallel/parameter/initialise.h"
+#include "tests/layers/moe/logical_gradients.h"
+#include "tests/support/global_batch.h"
+#include "tests/support/mesh.h"
+
+namespace switchyard {
+namespace {
+
+constexpr int64_t kWidth = 20;
+
+struct Case {
+  int64_t tokens;
+  MoeConfig config;
+};
+
+struct Result {
+  std::vector<at::Tensor> y, dx;
+  std::vector<double> losses;
+  RouterStatistics statistics;
+  LogicalGradients gradients;
+};
+
+std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) {
+  const BuildContext context{.mesh = mesh, .dtype = at::kDouble, .init_scale = 0.3, .residual_init_scale = 0.3};
+  const Activation activation = activation_from_name(config.activation);
+  const Placement placement = Placement::contiguous(config.experts, mesh.size(Axis::kExpert));
+  std::unique_ptr<FeedForward> shared;
+  if (config.shared_experts > 0) {
+    shared = std::make_unique<FeedForward>("moe.shared", kWidth, config.shared_experts * config.expert_width,
+                                           activation, context);
+  }
+  Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
+  return std::make_unique<MoeLayer>(
+      std::make_unique<SoftmaxRouter>("moe", kWidth, config, context),
+      std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor)),
+      std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context), std::move(shared));
+}
+
+void run(const Case& c, const MeshShape& shape, Result& result) {
+  const GlobalBatch batch = GlobalBatch::make(c.tokens, kWidth, 2, 1, Skew::kUniform, false, at::kDouble);
+  result.y.resize(shape.ranks());
+  result.dx.resize(shape.ranks());
+  result.losses.resize(shape.ranks());
+  run_mesh(shape, [&](const Mesh& mesh) {
+    const int rank = mesh.world().rank();
+    const auto [data_begin, data_end] = cut(c.tokens, shape.data, mesh.index(Axis::kData));
+    const auto [begin, end] = cut(data_end - data_begin, shape.tensor, mesh.index(Axis::kTensor));
+    const auto layer = make_layer(c.config, mesh);
+    initialise_values(layer->parameters(), 11);
+    attach_plain_gradients(layer->parameters());
+    const GlobalBatch share = batch.share(data_begin + begin, data_begin + end);
+    const MoeOutput output = layer->forward(share.x_TD, {.tokens = {},
+                                                         .first_token = data_begin + begin,
+                                                         .data_rank_tokens = data_end - data_begin,
+                                                         .population = c.tokens});
+    ((output.y_tD * share.g_TD).sum() + output.auxiliary_loss).backward();
+    result.y[rank] = output.y_tD.detach();
+    result.dx[rank] = share.x_TD.grad();
+    result.losses[rank] = output.auxiliary_loss.item<double>();
+    result.gradients.add(layer->parameters());
+    if (rank == 0) result.statistics = layer->statistics();
+  });
+}
+
+double total(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+void expect_same_on_every_layout(const Case& c) {
+  Result whole;
+  run(c, mesh_shape(1), whole);
+  const auto close = [](const at::Tensor& a, const at::Tensor& b) { return at::allclose(a, b, 1e-9, 1e-9); };
+  for (const MeshShape& shape :
+       {mesh_shape(2), mesh_shape(2, 2), mesh_shape(2, 1, 2), mesh_shape(2, 2, 1, 2), mesh_shape(3, 1, 3),
+        mesh_shape(3, 3, 1, 3), mesh_shape(4, 2, 4), mesh_shape(4, 2, 2, 2), mesh_shape(4, 1, 2), mesh_shape(4, 4, 2),
+        mesh_shape(6, 2, 3), mesh_shape(6, 3, 2, 3)}) {
+    SCOPED_TRACE(describe(shape));
+    Result part;
+    run(c, shape, part);
+    EXPECT_TRUE(close(at::cat(part.y), whole.y[0]));
+    EXPECT_TRUE(close(at::cat(part.dx), whole.dx[0]));
+    EXPECT_NEAR(total(part.losses), total(whole.losses), 1e-12);
+    EXPECT_EQ(part.statistics.tokens_per_expert, whole.statistics.tokens_per_expert);
+    ASSERT_EQ(part.gradients.whole().size(), whole.gradients.whole().size());
+    for (const auto& [name, gradient] : whole.gradients.whole()) {
+      EXPECT_TRUE(close(part.gradients.whole().at(name), gradient)) << name;
+      EXPECT_GT(gradient.abs().max().item<double>(), 0) << name;
+    }
+  }
+}
+
+TEST(MoeLayer, IsTheSameOnEveryLayout) {
+  expect_same_on_every_layout(
+      {.tokens = 61,
+       .config = {.experts = 5, .experts_per_token = 3, .expert_width = 18, .shared_experts = 2, .router = {}}});
+}
+
+TEST(MoeLayer, IsTheSameOnEveryLayoutWithoutGateAndSharedExperts) {
+  expect_same_on_every_layout({.tokens = 40,
+                               .config = {.experts = 3,
+                                          .experts_per_token = 1,
+                                          .expert_width = 7,
+                                          .activation = "gelu",
+                                          .router = {.renormalise = false, .aux_loss = 1, .z_loss = 1}}});
+}
+
+// Fewer tokens than ranks: some have none, and some experts get none.
+TEST(MoeLayer, RanksWithoutTokensTakePart) {
+  const Case c{.tokens = 2,
+               .config = {.experts = 2, .experts_per_token = 2, .expert_width = 9, .shared_experts = 1, .router = {}}};
+  expect_same_on_every_layout(c);
+}
+
+}  // namespace
+}  // namespace switchyard
