@@ -1,0 +1,27 @@
+// The subcommands. Each add_ function describes one to the parser; when it is the one given, what it will do is put
+// into the Command, which main runs.
+#pragma once
+
+#include <functional>
+
+#include <absl/status/status.h>
+
+#include "runtime/comm/mpi.h"
+
+namespace CLI {
+class App;
+}
+
+namespace switchyard {
+
+// Exactly one is set after parsing.
+struct Command {
+  std::function<absl::Status()> local;                   // runs in one process
+  std::function<absl::Status(MpiSession&)> distributed;  // runs on every rank of a job
+};
+
+void add_train(CLI::App& app, Command& command);
+void add_evaluate(CLI::App& app, Command& command);
+void add_config(CLI::App& app, Command& command);
+
+}  // namespace switchyard

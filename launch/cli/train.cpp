@@ -1,0 +1,57 @@
+#include "launch/train/train.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <absl/strings/str_cat.h>
+
+#include "launch/cli/command.h"
+#include "launch/config/binder.h"
+#include "launch/train/agreement.h"
+
+namespace switchyard {
+namespace {
+
+constexpr char kAbout[] =
+    "Trains the model of a config on every rank of the job, and goes on where an earlier run in the same run.dir "
+    "stopped.";
+
+constexpr char kExamples[] = R"(Examples:
+  mpirun -n 2 switchyard train configs/quickstart.yaml
+  mpirun -n 16 switchyard train configs/x.yaml parallel.expert=8 parallel.tensor=2
+  mpirun -n 4 switchyard train configs/x.yaml optimizer.lr=1e-4 --dry-run
+
+SIGUSR1 or SIGTERM to a rank: the step is finished, a checkpoint saved, and the exit code is 75; run the same command
+again to go on.)";
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool dry_run = false;
+};
+
+absl::Status run(const Arguments& arguments, MpiSession& session) {
+  absl::StatusOr<RunConfig> config = read_config<RunConfig>(arguments.config, arguments.overrides);
+  SY_RETURN_IF_ERROR(agree(session.world(), config.status()));
+  session.set_timeout(absl::Seconds(config->communication.timeout));
+  TrainOptions options{*std::move(config), arguments.dry_run, absl::StrCat("switchyard train ", arguments.config)};
+  for (const std::string& word : arguments.overrides) absl::StrAppend(&options.command, " '", word, "'");
+  return train(options, session.world());
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Command& command) {
+  CLI::App* train = app.add_subcommand("train", kAbout);
+  const auto arguments = std::make_shared<Arguments>();
+  train->add_option("CONFIG", arguments->config, "The config, a YAML file")->required();
+  train->add_option("OVERRIDES", arguments->overrides, "Keys to change, as section.key=value");
+  train->add_flag("--dry-run", arguments->dry_run,
+                  "Check everything, print the layout, the parameters and the estimated memory a rank, and stop");
+  train->footer(kExamples);
+  train->callback([&command, arguments] {
+    command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };
+  });
+}
+
+}  // namespace switchyard

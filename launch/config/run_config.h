@@ -1,0 +1,119 @@
+// Everything that a run is configured by, section by section. Components own their sections' structs; those of the run
+// itself are here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <absl/status/status.h>
+
+#include "launch/data/data_config.h"
+#include "parallel/optimizer/config.h"
+#include "parallel/topology/mesh.h"
+#include "runtime/base/status.h"
+#include "runtime/numerics/precision.h"
+
+namespace switchyard {
+
+struct RunSection {
+  std::string dir = "runs/default";
+  int64_t seed = 1234;
+  std::string device = "auto";
+  int threads = 0;
+  double peak_gflops = 0;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v("dir", dir, "run directory: config.yaml, metrics.jsonl, checkpoints/");
+    v("seed", seed, "of initial weights and data order").at_least(0);
+    v("device", device, "where tensors live; auto: cpu, until CUDA is supported").one_of({"auto", "cpu", "cuda"});
+    v("threads", threads, "threads a rank; auto: the cores that it is bound to").zero_is("auto").at_least(1);
+    v("peak_gflops", peak_gflops, "peak of one rank in GFLOP/s, for MFU; auto: measured at the start")
+        .zero_is("auto")
+        .above(0);
+  }
+  absl::Status validate() const;
+};
+
+struct TrainConfig {
+  int64_t steps = 1000;
+  int64_t global_batch = 64;
+  int64_t accumulation = 1;
+  std::string precision = "bf16";
+  int64_t validate_every = 100;
+  std::string recompute = "none";
+  int max_skipped = 10;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v("steps", steps, "optimizer steps of the whole run").at_least(1);
+    v("global_batch", global_batch, "sequences a step, over all ranks").at_least(1);
+    v("accumulation", accumulation, "equal parts of a step, one after another; a part is what routing sees")
+        .at_least(1);
+    v("precision", precision, "of matrix products; bf16 keeps fp32 masters, fp64 runs everything in double")
+        .one_of({"bf16", "fp32", "fp64"});
+    v("validate_every", validate_every, "steps between validations").zero_is("never").at_least(1);
+    v("recompute", recompute, "layer: keep only each layer's input and compute the rest again in backward")
+        .one_of({"none", "layer"});
+    v("max_skipped", max_skipped,
+      "steps in a row with a loss or gradient that is not finite, after which the run stops")
+        .at_least(1);
+  }
+  absl::Status validate() const;
+  Precision compute_precision() const;
+};
+
+struct CheckpointConfig {
+  int64_t every = 200;
+  int keep = 3;
+  std::string resume = "auto";
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v("every", every, "steps between checkpoints; one more at the end; never: none at all")
+        .zero_is("never")
+        .at_least(1);
+    v("keep", keep, "newest checkpoints that stay").zero_is("all").at_least(1);
+    v("resume", resume, "auto: the newest of run.dir, if any; never: from the start; or a checkpoint's directory");
+  }
+  absl::Status validate() const;
+};
+
+struct CommunicationConfig {
+  double timeout = 300;
+  int bucket_mb = 32;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v("timeout", timeout, "seconds after which a silent peer ends the job").above(0);
+    v("bucket_mb", bucket_mb, "MiB of gradients that are reduced together").at_least(1);
+  }
+};
+
+struct RunConfig {
+  RunSection run;
+  DataConfig data;
+  TrainConfig train;
+  OptimizerConfig optimizer;
+  ParallelConfig parallel;
+  CheckpointConfig checkpoint;
+  CommunicationConfig communication;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v.section("run", run, "where and on what the run runs");
+    v.section("data", data, "what is read");
+    v.section("train", train, "the length and the shape of steps");
+    v.section("optimizer", optimizer, "how parameters are updated");
+    v.section("parallel", parallel, "which ranks share what; both grids factor the same ranks");
+    v.section("checkpoint", checkpoint, "saving and resuming");
+    v.section("communication", communication, "between ranks");
+  }
+};
+
+// OK where `current` may go on from a checkpoint of a run with `saved`. Model, data, seed, batch, precision and the
+// kind of optimizer make a run what it is; layout, steps, learning rate and the rest may change. Otherwise a kBadConfig
+// error that names each differing key with both values.
+absl::Status compare_for_resume(RunConfig saved, RunConfig current);
+
+}  // namespace switchyard

@@ -1,0 +1,83 @@
+#include "launch/train/run_directory.h"
+
+#include <cerrno>
+#include <filesystem>
+
+#include <absl/strings/str_cat.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "launch/config/binder.h"
+#include "launch/config/document.h"
+#include "runtime/storage/atomic_file.h"
+
+namespace switchyard {
+
+absl::Status RunDirectory::create_folders() const {
+  std::error_code code;
+  std::filesystem::create_directories(checkpoints_path(), code);
+  if (!code && ::access(path_.c_str(), W_OK) == 0 && ::access(checkpoints_path().c_str(), W_OK) == 0) {
+    return absl::OkStatus();
+  }
+  const std::string reason = code ? code.message() : "permission denied";
+  return error(ErrorCategory::kIo, absl::StrCat("run directory ", path_, " cannot be written (", reason,
+                                                "): choose another with run.dir=PATH or give this user access"));
+}
+
+absl::Status RunDirectory::lock() {
+  const std::string path = path_ + "/.lock";
+  lock_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!lock_.valid()) return io_error("cannot write", path, errno);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  // A filesystem without locks leaves the user to see to it.
+  if (errno != EWOULDBLOCK) return absl::OkStatus();
+  return error(ErrorCategory::kIo,
+               absl::StrCat("run directory ", path_,
+                            " is in use by a run that has not ended: wait for it, or choose another "
+                            "with run.dir=PATH"));
+}
+
+absl::Status RunDirectory::check_previous_run(const RunConfig& config) const {
+  std::error_code code;
+  if (!std::filesystem::exists(config_path()) || std::filesystem::is_empty(checkpoints_path(), code)) {
+    return absl::OkStatus();
+  }
+  if (config.checkpoint.resume == "never") {
+    return error(ErrorCategory::kBadConfig,
+                 absl::StrCat("run directory ", path_,
+                              " already holds checkpoints, and checkpoint.resume is never: choose another with "
+                              "run.dir=PATH, or remove it to start afresh"));
+  }
+  SY_ASSIGN_OR_RETURN(const RunConfig saved, read_config<RunConfig>(config_path()));
+  const absl::Status differences = compare_for_resume(saved, config);
+  if (differences.ok()) return absl::OkStatus();
+  return error(ErrorCategory::kBadConfig,
+               absl::StrCat("run directory ", path_,
+                            " holds checkpoints of another run: choose another with run.dir=PATH, or give these keys "
+                            "their old values\n",
+                            differences.message()));
+}
+
+absl::StatusOr<RunDirectory> RunDirectory::open(const RunConfig& config) {
+  RunDirectory directory(config.run.dir);
+  SY_RETURN_IF_ERROR(directory.create_folders());
+  SY_RETURN_IF_ERROR(directory.lock());
+  SY_RETURN_IF_ERROR(directory.check_previous_run(config));
+  SY_RETURN_IF_ERROR(write_file_atomically(directory.config_path(), dump_yaml(config)));
+  return directory;
+}
+
+absl::Status check_free_space(const std::string& path, int64_t bytes) {
+  struct statvfs info = {};
+  if (::statvfs(path.c_str(), &info) != 0) return io_error("cannot examine", path, errno);
+  const double free = static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize);
+  if (free >= static_cast<double>(bytes)) return absl::OkStatus();
+  constexpr double kMiB = 1024.0 * 1024.0;
+  return error(ErrorCategory::kIo, absl::StrCat(path, " has ", static_cast<int64_t>(free / kMiB), " MiB free, and ",
+                                                static_cast<int64_t>(static_cast<double>(bytes) / kMiB),
+                                                " MiB are needed: make room, or choose another disk"));
+}
+
+}  // namespace switchyard

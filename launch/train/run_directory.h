@@ -1,0 +1,41 @@
+// The directory that a run writes to: config.yaml, metrics.jsonl, checkpoints/.
+#pragma once
+
+#include <string>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "launch/config/run_config.h"
+#include "runtime/storage/file.h"
+
+namespace switchyard {
+
+// Held by rank 0 while the run lasts, so that two runs never share a directory.
+class RunDirectory {
+ public:
+  // Rank 0 only. Creates what is missing, locks the directory, and saves the resolved config. A directory that already
+  // has checkpoints is only taken where `config` may resume from them: kBadConfig for a run of another model or data
+  // (naming the keys) and for checkpoint.resume=never; kIo where the directory cannot be written or another run
+  // holds it.
+  static absl::StatusOr<RunDirectory> open(const RunConfig& config);
+
+  const std::string& path() const { return path_; }
+  std::string config_path() const { return path_ + "/config.yaml"; }
+  std::string metrics_path() const { return path_ + "/metrics.jsonl"; }
+  std::string checkpoints_path() const { return path_ + "/checkpoints"; }
+
+ private:
+  explicit RunDirectory(std::string path) : path_(std::move(path)) {}
+  absl::Status create_folders() const;
+  absl::Status lock();
+  absl::Status check_previous_run(const RunConfig& config) const;
+
+  std::string path_;
+  FileDescriptor lock_;
+};
+
+// kIo where the filesystem of `path` has less than `bytes` free for this user.
+absl::Status check_free_space(const std::string& path, int64_t bytes);
+
+}  // namespace switchyard

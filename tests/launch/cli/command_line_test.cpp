@@ -1,0 +1,125 @@
+// The program itself: what it prints and its exit codes.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "launch/config/document.h"
+#include "launch/config/run_config.h"
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+class CommandLine : public testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Outcome run(const std::string& arguments, const std::string& launcher = "") const {
+    const std::string out = folder_ + "/out", err = folder_ + "/err";
+    const std::string command = launcher + SWITCHYARD_PROGRAM " " + arguments + " >" + out + " 2>" + err;
+    const int state = std::system(command.c_str());
+    return {WIFEXITED(state) ? WEXITSTATUS(state) : -1, read(out), read(err)};
+  }
+  Outcome run_ranks(int ranks, const std::string& arguments) const {
+    return run(arguments, SWITCHYARD_SOURCE "/tests/support/mpirun.sh " + std::to_string(ranks) + " ");
+  }
+  std::string file(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ + "/" + name) << text;
+    return folder_ + "/" + name;
+  }
+  static std::string read(const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
+
+  const std::string folder_ = testing::TempDir() + "command_line_test";
+};
+
+TEST_F(CommandLine, HelpIsForAPerson) {
+  const Outcome help = run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* text : {"train", "evaluate", "config", "Exit codes:", "mpirun -n 2 switchyard train"}) {
+    EXPECT_THAT(help.out, HasSubstr(text));
+  }
+  for (const std::string command : {"train", "evaluate", "config"}) {
+    const Outcome own = run(command + " --help");
+    EXPECT_EQ(own.code, 0);
+    EXPECT_THAT(own.out, HasSubstr("Examples:"));
+    EXPECT_THAT(own.out, HasSubstr("switchyard " + command));
+  }
+}
+
+TEST_F(CommandLine, Version) {
+  const Outcome version = run("--version");
+  EXPECT_EQ(version.code, 0);
+  EXPECT_THAT(version.out, StartsWith("switchyard 0."));
+}
+
+TEST_F(CommandLine, WrongUsageIs64) {
+  for (const char* arguments : {"", "trian x.yaml", "train", "train x.yaml --dry", "config"}) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, 64) << arguments << "\n" << outcome.err;
+    EXPECT_THAT(outcome.err, StartsWith("switchyard: error: "));
+    EXPECT_THAT(outcome.err, HasSubstr(" --help."));
+    EXPECT_EQ(outcome.out, "");
+  }
+  EXPECT_EQ(run("config " + file("x.yaml", "") + " train.steps").code, 64);
+}
+
+TEST_F(CommandLine, ConfigPrintsEveryKeyAndReadsItsOwnOutput) {
+  const std::string path = file("x.yaml", "data: {train: random}\n");
+  const Outcome first = run("config " + path + " train.steps=7 'optimizer.betas=[0.8, 0.9]'");
+  ASSERT_EQ(first.code, 0) << first.err;
+  RunConfig expected;
+  expected.data.train = "random";
+  expected.train.steps = 7;
+  expected.optimizer.betas = {0.8, 0.9};
+  EXPECT_EQ(first.out, dump_yaml(expected));
+  EXPECT_EQ(run("config " + file("y.yaml", first.out)).out, first.out);
+}
+
+TEST_F(CommandLine, ReferenceNamesEveryKey) {
+  const Outcome reference = run("config --reference");
+  EXPECT_EQ(reference.code, 0);
+  RunConfig config;
+  const Schema schema = schema_of(config);
+  for (const Field& field : schema.fields) EXPECT_THAT(reference.out, HasSubstr("`" + field.path + "`"));
+}
+
+TEST_F(CommandLine, BadConfigsAre78AndMissingOnes66) {
+  const Outcome unknown = run("config " + file("x.yaml", "train: {step: 3}\n"));
+  EXPECT_EQ(unknown.code, 78);
+  EXPECT_THAT(unknown.err, StartsWith("switchyard: error: " + folder_ +
+                                      "/x.yaml:1: unknown key 'train.step'; did you mean 'train.steps'?"));
+  EXPECT_EQ(run("config " + file("y.yaml", "train: [")).code, 78);
+  const Outcome missing = run("config " + folder_ + "/none.yaml");
+  EXPECT_EQ(missing.code, 66);
+  EXPECT_THAT(missing.err, HasSubstr("none.yaml"));
+  EXPECT_EQ(run("evaluate " + folder_).code, 66);
+}
+
+TEST_F(CommandLine, RanksThatFailAlikeSpeakOnce) {
+  const Outcome outcome = run_ranks(2, "train " + file("x.yaml", "train: {step: 3}\n"));
+  EXPECT_EQ(outcome.code, 78);
+  const size_t first = outcome.err.find("switchyard: error: ");
+  ASSERT_NE(first, std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("switchyard: error: ", first + 1), std::string::npos) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("did you mean 'train.steps'?"));
+}
+
+}  // namespace
+}  // namespace switchyard

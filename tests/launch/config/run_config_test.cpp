@@ -1,0 +1,73 @@
+#include "launch/config/run_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/config/binder.h"
+#include "launch/config/document.h"
+
+namespace switchyard {
+namespace {
+
+absl::StatusOr<RunConfig> parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  RunConfig config;
+  SY_RETURN_IF_ERROR(bind_text(schema_of(config), text, "x.yaml", overrides));
+  return config;
+}
+
+constexpr char kData[] = "data: {tokenizer: t.model, train: t, validation: v, sequence: 512}\n";
+
+TEST(RunConfig, DefaultsObeyTheirOwnRulesAndReadBack) {
+  RunConfig defaults;
+  defaults.data.train = "random";
+  const std::string text = dump_yaml(defaults);
+  const auto read = parse(text);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(dump_yaml(*read), text);
+}
+
+TEST(RunConfig, AcceptsTheDocumentedKeys) {
+  const auto config = parse(R"(
+run:        {dir: runs/quickstart, seed: 1234}
+data:       {tokenizer: path, train: prefix, validation: prefix, sequence: 512}
+train:      {steps: 1000, global_batch: 64, accumulation: 4, precision: bf16, validate_every: 100}
+optimizer:  {kind: adamw, lr: 3e-4, betas: [0.9, 0.95], weight_decay: 0.1, clip: 1.0, schedule: {kind: cosine, warmup: 100, min_lr: 3e-5}}
+parallel:   {data: auto, tensor: 1, expert: 2, expert_tensor: 1}
+checkpoint: {every: 200, keep: 3, resume: auto}
+)");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->parallel.data, 0);
+  EXPECT_EQ(config->optimizer.schedule.min_lr, 3e-5);
+  EXPECT_EQ(config->train.compute_precision(), Precision::kBf16);
+}
+
+TEST(RunConfig, PartsOfAStepMustBeEqual) {
+  const auto config = parse(kData, {"train.global_batch=10", "train.accumulation=4"});
+  ASSERT_FALSE(config.ok());
+  EXPECT_EQ(config.status().message(),
+            "x.yaml: train: global_batch is 10, which accumulation 4 does not divide into equal parts");
+}
+
+TEST(RunConfig, ResumingAllowsWhatDoesNotMakeTheRun) {
+  const auto saved = parse(kData);
+  ASSERT_TRUE(saved.ok()) << saved.status();
+  for (const char* change :
+       {"train.steps=7", "optimizer.lr=1e-5", "optimizer.schedule.warmup=1", "parallel.tensor=2", "parallel.expert=2",
+        "checkpoint.every=1", "checkpoint.resume=x", "run.dir=y", "run.threads=3", "communication.timeout=1",
+        "train.recompute=layer", "train.validate_every=never", "data.validation_sequences=3"}) {
+    const auto current = parse(kData, {change});
+    ASSERT_TRUE(current.ok()) << current.status();
+    EXPECT_TRUE(compare_for_resume(*saved, *current).ok()) << change;
+  }
+  for (const std::string key : {"data.train", "data.tokenizer", "data.sequence", "train.global_batch",
+                                "train.accumulation", "train.precision", "run.seed"}) {
+    const auto current = parse(kData, {key + (key == "train.precision" ? "=fp64" : "=8")});
+    ASSERT_TRUE(current.ok()) << current.status();
+    const absl::Status status = compare_for_resume(*saved, *current);
+    EXPECT_EQ(error_category(status), ErrorCategory::kBadConfig) << key;
+    EXPECT_THAT(std::string(status.message()), testing::StartsWith(key + " was "));
+  }
+}
+
+}  // namespace
+}  // namespace switchyard
