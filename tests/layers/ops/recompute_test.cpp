@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "layers/ops/rms_norm.h"
+#include "runtime/base/status.h"
 #include "tests/layers/ops/whole_parameter.h"
 
 namespace switchyard {
@@ -65,6 +66,23 @@ TEST(Recompute, KeepsNothingOfTheBlock) {
   EXPECT_EQ(inside.use_count(), 1);  // ours alone: no node saved it
   outputs[0].sum().backward();
   EXPECT_LE(max_difference(x.grad(), 2 * at::ones({3}) * std::exp(2.0)), 1e-5);
+}
+
+TEST(Recompute, AFailureInBackwardKeepsItsType) {
+  const at::Tensor x = leaf(at::ones({3}));
+  int runs = 0;
+  const auto outputs = recompute(
+      [&](const std::vector<at::Tensor>& in) {
+        if (++runs == 2) throw StatusError(error(ErrorCategory::kCommunication, "a peer is silent"));
+        return std::vector<at::Tensor>{in[0] * 2};
+      },
+      {x});
+  try {
+    outputs[0].sum().backward();
+    FAIL();
+  } catch (const StatusError& failure) {
+    EXPECT_EQ(error_category(failure.status()), ErrorCategory::kCommunication);
+  }
 }
 
 TEST(Recompute, NestsAndIsPlainWithoutGradients) {
