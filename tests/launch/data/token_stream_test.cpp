@@ -65,7 +65,7 @@ TEST(TokenStream, PacksLikeTheNaiveReference) {
   const TemporaryFolder folder;
   std::mt19937 random(1);
   int compared = 0;
-  for (int trial = 0; trial < 60; ++trial) {
+  for (int trial = 0; trial < 30; ++trial) {
     const std::vector<int64_t> lengths = random_lengths(random);
     const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
     const SourceOptions options{.sequence = 1 + static_cast<int64_t>(random() % 33), .vocabulary = 1 << 30};
@@ -86,13 +86,13 @@ TEST(TokenStream, PacksLikeTheNaiveReference) {
     // Without a seed the next epoch is the same again.
     ASSERT_EQ(read(*source, source->sequences_per_epoch()), expected[0]);
   }
-  EXPECT_GT(compared, 200);
+  EXPECT_GT(compared, 100);
 }
 
 TEST(TokenStream, ShuffledEpochsAreThePackingOfAPermutation) {
   const TemporaryFolder folder;
   std::mt19937 random(2);
-  for (int trial = 0; trial < 20; ++trial) {
+  for (int trial = 0; trial < 8; ++trial) {
     std::vector<int64_t> lengths = random_lengths(random);
     lengths.push_back(40);
     const int64_t S = 7;
