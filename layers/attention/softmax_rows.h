@@ -8,7 +8,7 @@
 #include <limits>
 #include <utility>
 
-#include "layers/ops/lanes.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard::causal_attention_kernel {
 

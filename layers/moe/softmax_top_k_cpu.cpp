@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include "layers/moe/softmax_top_k.h"
 #include "runtime/base/check.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard {
 namespace {
@@ -19,15 +22,24 @@ void with_scalar(at::ScalarType dtype, const Body& body) {
   body(double());
 }
 
-// The `count` largest of values[0 … n), by falling value, the lower index first among equals.
+// The `count` largest of values[0 … n), by falling value, the lower index first among equals. By repeated maxima of a
+// copy: no branch depends on the values. `scratch` has room for n rounded up to whole registers.
 template <typename T>
-void largest(const T* values, int64_t n, int64_t count, int64_t* indices) {
-  for (int64_t i = 0; i < n; ++i) {
-    int64_t place = std::min(i, count);
-    if (place == count && !(values[i] > values[indices[count - 1]])) continue;
-    if (place == count) --place;
-    for (; place > 0 && values[i] > values[indices[place - 1]]; --place) indices[place] = indices[place - 1];
-    indices[place] = i;
+void largest(const T* values, int64_t n, int64_t count, T* scratch, int64_t* indices) {
+  constexpr T kTaken = -std::numeric_limits<T>::infinity();
+  constexpr T kLowest = std::numeric_limits<T>::lowest();
+  const int64_t padded = (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+  for (int64_t i = 0; i < n; ++i) scratch[i] = values[i] > kLowest ? values[i] : kLowest;  // NaN too
+  std::fill(scratch + n, scratch + padded, kTaken);
+  for (int64_t k = 0; k < count; ++k) {
+    Lanes<T> most = broadcast(kTaken);
+    for (int64_t i = 0; i < padded; i += kLanes<T>) {
+      Lanes<T> lanes;
+      load(scratch + i, lanes);
+      most = maximum(lanes, most);
+    }
+    indices[k] = std::find(scratch, scratch + n, maximum(most)) - scratch;
+    scratch[indices[k]] = kTaken;
   }
 }
 
@@ -43,9 +55,9 @@ int64_t blocks_of(int64_t tokens) {
 
 // One token: choose, weigh, and add to the block's sums. Returns the log-sum-exp of its logits.
 template <typename T>
-T choose(const T* logits, const T* probabilities, int64_t experts, int64_t k, bool renormalise, int64_t* ids,
-         T* weights, BlockSums& sums) {
-  largest(logits, experts, k, ids);
+T choose(const T* logits, const T* probabilities, int64_t experts, int64_t k, bool renormalise, T* scratch,
+         int64_t* ids, T* weights, BlockSums& sums) {
+  largest(logits, experts, k, scratch, ids);
   T total = 0;
   for (int64_t i = 0; i < k; ++i) total += probabilities[ids[i]];
   for (int64_t i = 0; i < k; ++i) {
@@ -81,10 +93,11 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
     T* weights = chosen.weights_N.data_ptr<T>();
     T* log_sums = chosen.log_sums_T.data_ptr<T>();
     at::parallel_for(0, blocks_of(tokens), 1, [&](int64_t first, int64_t last) {
+      std::vector<T> scratch(experts + kLanes<T>);
       for (int64_t b = first; b < last; ++b) {
         for (int64_t t = b * kBlockTokens; t < std::min(tokens, (b + 1) * kBlockTokens); ++t) {
-          log_sums[t] = choose(logits + t * experts, probabilities + t * experts, experts, k, renormalise, ids + t * k,
-                               weights + t * k, sums[b]);
+          log_sums[t] = choose(logits + t * experts, probabilities + t * experts, experts, k, renormalise,
+                               scratch.data(), ids + t * k, weights + t * k, sums[b]);
         }
       }
     });

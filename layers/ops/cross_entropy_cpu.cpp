@@ -6,7 +6,7 @@
 #include <ATen/Parallel.h>
 
 #include "layers/ops/cross_entropy.h"
-#include "layers/ops/lanes.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard::cross_entropy_kernel {
 namespace {

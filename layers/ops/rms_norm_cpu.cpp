@@ -5,7 +5,7 @@
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 
-#include "layers/ops/lanes.h"
+#include "runtime/numerics/lanes.h"
 #include "layers/ops/rms_norm.h"
 #include "runtime/base/check.h"
 

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include <ATen/Parallel.h>
 
 #include "parallel/dispatch/permute.h"
 #include "runtime/base/check.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard {
 namespace {
@@ -13,36 +13,16 @@ namespace {
 // Bytes below which a second thread costs more than it saves.
 constexpr int64_t kGrainBytes = 64 << 10;
 
-// One element as it is stored and as it is computed with. bf16 is handled as its bits so that loops vectorise.
-template <typename T>
-struct Element {
-  using Stored = T;
-  using Computed = T;
-  static Computed load(Stored x) { return x; }
-  static Stored store(Computed x) { return x; }
-};
-
-template <>
-struct Element<at::BFloat16> {
-  using Stored = uint16_t;
-  using Computed = float;
-  static Computed load(Stored x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
-  static Stored store(Computed x) {  // to nearest even; NaN stays NaN
-    const uint32_t bits = std::bit_cast<uint32_t>(x);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return static_cast<Stored>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
-  }
-};
-
+// Calls body with a value of the rows' element type and one of the type that they are computed in.
 template <typename Body>
-void with_element(at::ScalarType dtype, const Body& body) {
+void with_types(at::ScalarType dtype, const Body& body) {
   switch (dtype) {
     case at::kBFloat16:
-      return body(Element<at::BFloat16>());
+      return body(at::BFloat16(), float());
     case at::kFloat:
-      return body(Element<float>());
+      return body(float(), float());
     case at::kDouble:
-      return body(Element<double>());
+      return body(double(), double());
     default:
       check_failed(__FILE__, __LINE__, "rows must be bf16, fp32 or fp64");
   }
@@ -76,42 +56,96 @@ T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
   return target >= 0 ? wire + target * width : rows + SlotTable::stays_at(target) * width;
 }
 
-// destination = weight · g; returns ⟨g, y⟩, summed in a fixed order that depends on `width` alone.
-template <typename E, typename S = typename E::Stored, typename C = typename E::Computed>
-C scale_and_dot(const S* g, C weight, const S* y, const S* next_y, int64_t width, S* destination) {
-  constexpr int64_t kLanes = 16;
-  C lanes[kLanes] = {};
-  int64_t j = 0;
-  for (; j + kLanes <= width; j += kLanes) {
-    __builtin_prefetch(next_y + j);
-    for (int64_t l = 0; l < kLanes; ++l) {
-      const C value = E::load(g[j + l]);
-      destination[j + l] = E::store(weight * value);
-      lanes[l] += value * E::load(y[j + l]);
-    }
-  }
-  for (; j < width; ++j) {
-    const C value = E::load(g[j]);
-    destination[j] = E::store(weight * value);
-    lanes[j % kLanes] += value * E::load(y[j]);
-  }
-  C sum = 0;
-  for (C lane : lanes) sum += lane;
-  return sum;
+template <typename T>
+void prefetch(const T* from, int64_t count) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i);
 }
 
-// One block of columns of one token: the sum over its rows stays in registers. Rows of the next token are prefetched.
-template <typename E, int64_t kColumns, typename S = typename E::Stored, typename C = typename E::Computed>
-void sum_columns(const S* rows, const int64_t* index, int64_t count, int64_t next_count, const C* weights,
-                 int64_t copies, int64_t width, int64_t column, S* out) {
-  C sum[kColumns] = {};
-  for (int64_t i = 0; i < count; ++i) {
-    const S* row = rows + index[i] * width + column;
-    const C weight = weights ? weights[i / copies] : C(1);
-    for (int64_t l = 0; l < kColumns; ++l) sum[l] += weight * E::load(row[l]);
+// destination = weight · g; returns ⟨g, y⟩, summed in a fixed order that depends on `width` alone.
+template <typename T, typename C>
+C scale_and_dot(const T* g, C weight, const T* y, const T* next_y, int64_t width, T* destination, T* next_destination) {
+  constexpr int64_t kWide = 64 / sizeof(T);  // a cache line
+  constexpr int64_t kRegisters = kWide / kLanes<C>;
+  Lanes<C> products[kRegisters] = {};
+  int64_t j = 0;
+  for (; j + kWide <= width; j += kWide) {
+    __builtin_prefetch(next_y + j);
+    __builtin_prefetch(next_destination + j, 1);
+    for (int64_t r = 0; r < kRegisters; ++r) {
+      Lanes<C> a, b;
+      load(g + j + r * kLanes<C>, a);
+      load(y + j + r * kLanes<C>, b);
+      store(destination + j + r * kLanes<C>, weight * a);
+      products[r] += a * b;
+    }
   }
-  for (int64_t i = count; i < count + next_count; ++i) __builtin_prefetch(rows + index[i] * width + column);
-  for (int64_t l = 0; l < kColumns; ++l) out[column + l] = E::store(sum[l]);
+  for (; j < width; j += kLanes<C>) {
+    const int64_t rest = std::min(kLanes<C>, width - j);
+    Lanes<C> a, b;
+    load_first(g + j, rest, T(0), a);
+    load_first(y + j, rest, T(0), b);
+    store_first(destination + j, rest, weight * a);
+    products[0] += a * b;
+  }
+  for (int64_t r = 1; r < kRegisters; ++r) products[0] += products[r];
+  return sum(products[0]);
+}
+
+// The rows that are added into one token, and how many rows of the next token follow them.
+template <typename T, typename C>
+struct Addends {
+  const T* rows;
+  int64_t width;
+  const int64_t* index;
+  int64_t count;
+  int64_t next_count;
+  const C* weights;  // null: 1
+  int64_t copies;
+
+  const T* row(int64_t i) const { return rows + index[i] * width; }
+  C weight(int64_t i) const { return weights ? weights[i / copies] : C(1); }
+};
+
+// A block of columns: the sum over rows stays in registers, and the next token's rows are prefetched.
+template <int64_t kRegisters, typename T, typename C>
+void sum_columns(const Addends<T, C>& addends, int64_t column, T* out) {
+  Lanes<C> sums[kRegisters] = {};
+  for (int64_t i = 0; i < addends.count; ++i) {
+    const T* row = addends.row(i) + column;
+    const Lanes<C> weight = broadcast(addends.weight(i));
+    for (int64_t r = 0; r < kRegisters; ++r) {
+      Lanes<C> values;
+      load(row + r * kLanes<C>, values);
+      sums[r] += weight * values;
+    }
+  }
+  for (int64_t i = addends.count; i < addends.count + addends.next_count; ++i) {
+    prefetch(addends.row(i) + column, kRegisters * kLanes<C>);
+  }
+  for (int64_t r = 0; r < kRegisters; ++r) store(out + column + r * kLanes<C>, sums[r]);
+}
+
+template <typename T, typename C>
+void sum_last_columns(const Addends<T, C>& addends, int64_t column, T* out) {
+  const int64_t rest = std::min(kLanes<C>, addends.width - column);
+  Lanes<C> sums = {};
+  for (int64_t i = 0; i < addends.count; ++i) {
+    Lanes<C> values;
+    load_first(addends.row(i) + column, rest, T(0), values);
+    sums += broadcast(addends.weight(i)) * values;
+  }
+  store_first(out + column, rest, sums);
+}
+
+template <typename T, typename C>
+void sum_token(const Addends<T, C>& addends, T* out) {
+  constexpr int64_t kRegisters = 8;
+  int64_t j = 0;
+  for (; j + kRegisters * kLanes<C> <= addends.width; j += kRegisters * kLanes<C>) {
+    sum_columns<kRegisters>(addends, j, out);
+  }
+  for (; j < addends.width; j += kLanes<C>) sum_last_columns(addends, j, out);
 }
 
 }  // namespace
@@ -154,10 +188,9 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     SY_CHECK_EQ(weights.numel(), table.slots());
     SY_CHECK(weights.is_contiguous());
   }
-  with_element(g_TD.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    using S = typename E::Stored;
-    using C = typename E::Computed;
+  with_types(g_TD.scalar_type(), [&](auto stored, auto computed) {
+    using S = decltype(stored);
+    using C = decltype(computed);
     SY_CHECK_EQ(weights_N.element_size(), static_cast<int64_t>(sizeof(C)));
     SY_CHECK_EQ(weight_gradients_N.element_size(), static_cast<int64_t>(sizeof(C)));
     const int64_t width = g_TD.size(1);
@@ -175,10 +208,11 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
         for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) {
           C dot = 0;
           for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
-            const S* y = returned + table.returned[i] * width;
-            const S* next_y = returned + table.returned[std::min(i + 1, last)] * width;
-            dot += scale_and_dot<E>(g + t * width, weights[s], y, next_y, width,
-                                    target_row(table.target[i], wire, rows, width));
+            const int64_t next = std::min(i + 1, last);
+            dot += scale_and_dot(g + t * width, weights[s], returned + table.returned[i] * width,
+                                 returned + table.returned[next] * width, width,
+                                 target_row(table.target[i], wire, rows, width),
+                                 target_row(table.target[next], wire, rows, width));
           }
           gradients[s] = dot;
         }
@@ -195,32 +229,27 @@ void sum_rows(const at::Tensor& returned_SD, const SlotTable& table, const at::T
     SY_CHECK_EQ(weights_N.numel(), table.slots());
     SY_CHECK(weights_N.is_contiguous());
   }
-  with_element(out_TD.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    using S = typename E::Stored;
-    using C = typename E::Computed;
+  with_types(out_TD.scalar_type(), [&](auto stored, auto computed) {
+    using S = decltype(stored);
+    using C = decltype(computed);
     if (weights_N.defined()) SY_CHECK_EQ(weights_N.element_size(), static_cast<int64_t>(sizeof(C)));
-    constexpr int64_t kBlock = 32;
     const int64_t width = out_TD.size(1);
     const int64_t copies = table.copies;
     const int64_t* offsets = data_of<int64_t>(table.offsets);
-    const int64_t* index = table.returned.data();
     const S* rows = data_of<S>(returned_SD);
     const C* weights = weights_N.defined() ? data_of<C>(weights_N) : nullptr;
     S* out = data_of<S>(out_TD);
     at::parallel_for(0, table.tokens(), token_grain(table, row_bytes(out_TD)), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t first = offsets[t] * copies;
-        const int64_t count = offsets[t + 1] * copies - first;
-        const int64_t next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0;
-        const C* w = weights ? weights + offsets[t] : nullptr;
-        int64_t j = 0;
-        for (; j + kBlock <= width; j += kBlock) {
-          sum_columns<E, kBlock>(rows, index + first, count, next_count, w, copies, width, j, out + t * width);
-        }
-        for (; j < width; ++j) {
-          sum_columns<E, 1>(rows, index + first, count, 0, w, copies, width, j, out + t * width);
-        }
+        sum_token(Addends<S, C>{.rows = rows,
+                                .width = width,
+                                .index = table.returned.data() + first,
+                                .count = offsets[t + 1] * copies - first,
+                                .next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0,
+                                .weights = weights ? weights + offsets[t] : nullptr,
+                                .copies = copies},
+                  out + t * width);
       }
     });
   });

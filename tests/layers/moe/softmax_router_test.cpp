@@ -5,6 +5,7 @@
 #include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
+#include "layers/moe/softmax_top_k.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/numerics/precision.h"
 #include "tests/support/mesh.h"
@@ -163,6 +164,18 @@ TEST(SoftmaxRouter, TiesGoToTheLowerExpert) {
     EXPECT_TRUE(at::allclose(output.routing.weights, at::full({15}, 1.0 / 3, at::kDouble)));
     EXPECT_DOUBLE_EQ(output.statistics.aux_loss, 1);  // equal probabilities, however the slots lie
   });
+}
+
+// A diverged model still routes: every token goes to distinct experts, so that the step can end and be refused.
+TEST(SoftmaxRouter, ChoosesDistinctExpertsAmongNaNAndInfinity) {
+  at::Tensor logits = at::zeros({4, 5}, at::kFloat);
+  logits[0].fill_(NAN);
+  logits[1].fill_(-INFINITY);
+  logits[2].fill_(INFINITY);
+  logits[3][1] = NAN;
+  logits[3][2] = -INFINITY;
+  const TopK chosen = softmax_top_k(logits, at::softmax(logits, 1), 4, true);
+  EXPECT_TRUE(at::equal(chosen.experts_N, at::tensor({0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 3, 4, 1}, at::kLong)));
 }
 
 TEST(SoftmaxRouter, TheGateIsReplicatedAndPartialOverItsPopulation) {
