@@ -10,6 +10,7 @@
 #include "launch/data/tokenizer.h"
 #include "tests/launch/data/corpus_testing.h"
 #include "tests/launch/data/data_testing.h"
+#include "tests/support/small_disk.h"
 
 namespace switchyard {
 namespace {
@@ -24,12 +25,24 @@ class PrepareTest : public testing::Test {
     write_text(folder_ / "in/900-empty.txt", "");
   }
 
-  PrepareOptions options(const std::string& output) const {
+  // With a tokenizer to train.
+  PrepareOptions training_options(const std::string& output) const {
     PrepareOptions result;
     result.inputs = {(folder_ / "in").string()};
     result.output = (folder_ / output).string();
     result.vocabulary_size = 400;
     return result;
+  }
+  // With a tokenizer that is there.
+  PrepareOptions options(const std::string& output) const {
+    PrepareOptions result = training_options(output);
+    result.tokenizer = write_text(folder_ / "t.model", shared_tokenizer().bytes());
+    return result;
+  }
+  static const Tokenizer& shared_tokenizer() {
+    static const Tokenizer tokenizer =
+        value_or_throw(Tokenizer::train({"kalo miren tushi", "vor elan qui doseth", "lo ka an el"}, 300, 0.9995));
+    return tokenizer;
   }
 
   static std::vector<int32_t> tokens(const IndexedDataset& data, int64_t d) {
@@ -64,7 +77,7 @@ class PrepareTest : public testing::Test {
 };
 
 TEST_F(PrepareTest, TextComesBackFromTheTokens) {
-  PrepareOptions given = options("out/d");
+  PrepareOptions given = training_options("out/d");
   std::vector<std::string> stages;
   int64_t last_read = 0, last_tokens = 0;
   given.progress = [&](const PrepareProgress& progress) {
@@ -102,7 +115,7 @@ TEST_F(PrepareTest, TextComesBackFromTheTokens) {
 TEST_F(PrepareTest, TheSameBytesAgainOnAnyNumberOfThreads) {
   std::vector<std::string> first;
   for (const int64_t threads : {1, 1, 2, 5}) {
-    PrepareOptions given = options("out/d");
+    PrepareOptions given = training_options("out/d");
     given.validation_fraction = 0.2;
     given.threads = threads;
     const auto report = prepare(given);
@@ -122,7 +135,7 @@ TEST_F(PrepareTest, HeldOutDocumentsAreInOneSideOnly) {
   given.validation_fraction = 0.3;
   const auto report = prepare(given);
   ASSERT_TRUE(report.ok()) << report.status();
-  const auto tokenizer = value_or_throw(Tokenizer::load(given.output + ".model"));
+  const Tokenizer& tokenizer = shared_tokenizer();
   auto training = decode(given.output, tokenizer);
   auto held_out = decode(given.output + ".validation", tokenizer);
   EXPECT_EQ(static_cast<int64_t>(training.size()), report->documents);
@@ -135,7 +148,7 @@ TEST_F(PrepareTest, HeldOutDocumentsAreInOneSideOnly) {
 }
 
 TEST_F(PrepareTest, AGivenTokenizerAndOtherFormats) {
-  const auto first = prepare(options("out/d"));
+  const auto first = prepare(training_options("out/d"));
   ASSERT_TRUE(first.ok()) << first.status();
   std::string lines;
   for (const std::string& text : texts_) {
@@ -161,7 +174,6 @@ TEST_F(PrepareTest, LongDocumentsAreCutWithoutLoss) {
   const auto whole = prepare(options("out/d"));
   PrepareOptions given = options("out/e");
   given.max_length = 100;
-  given.tokenizer = whole->tokenizer;
   const auto report = prepare(given);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_GT(report->documents, whole->documents);
@@ -178,32 +190,29 @@ TEST_F(PrepareTest, LongDocumentsAreCutWithoutLoss) {
 }
 
 TEST_F(PrepareTest, ErrorsLeaveNothingNew) {
-  ASSERT_TRUE(prepare(options("out/d")).ok());
+  ASSERT_TRUE(prepare(training_options("out/d")).ok());
   const std::string before = read_text(folder_ / "out/d.bin");
   write_text(folder_ / "in/500", "text \xFF");
   write_text(folder_ / "in/501", "text \xFE");
   for (const int64_t threads : {1, 4}) {
-    PrepareOptions given = options("out/d");
-    given.threads = threads;
-    expect_error(prepare(given).status(), ErrorCategory::kBadData, {"in/500", "byte 5", "UTF-8"});
-    given.tokenizer = (folder_ / "out/d.model").string();
-    expect_error(prepare(given).status(), ErrorCategory::kBadData, {"in/500", "byte 5", "UTF-8"});
+    for (PrepareOptions given : {training_options("out/d"), options("out/d")}) {
+      given.threads = threads;
+      expect_error(prepare(given).status(), ErrorCategory::kBadData, {"in/500", "byte 5", "UTF-8"});
+    }
   }
   EXPECT_EQ(read_text(folder_ / "out/d.bin"), before);
   EXPECT_EQ(outputs(), (std::vector<std::string>{"d.bin", "d.idx", "d.json", "d.model"}));
 }
 
 TEST_F(PrepareTest, EmptyCorpora) {
-  PrepareOptions given = options("out/d");
+  PrepareOptions given = training_options("out/d");
   std::filesystem::create_directories(folder_ / "nothing");
   given.inputs = {(folder_ / "nothing").string()};
   expect_error(prepare(given).status(), ErrorCategory::kBadData, {"no text", "--input"});
   given.inputs = {write_text(folder_ / "blank", "  \n\n")};
   expect_error(prepare(given).status(), ErrorCategory::kBadData, {"no text"});
-
+  given = options("out/d");
   given.inputs = {(folder_ / "in/900-empty.txt").string()};
-  ASSERT_TRUE(prepare(options("out/t")).ok());
-  given.tokenizer = (folder_ / "out/t.model").string();
   expect_error(prepare(given).status(), ErrorCategory::kBadData, {"no documents"});
 }
 
@@ -228,6 +237,14 @@ TEST_F(PrepareTest, Usage) {
   expect([](PrepareOptions& o) { o.vocabulary_size = 0; }, "--vocab-size");
   expect([](PrepareOptions& o) { o.validation_fraction = 1; }, "--validation-fraction");
   expect([](PrepareOptions& o) { o.validation_fraction = -0.1; }, "--validation-fraction");
+}
+
+TEST_F(PrepareTest, AFullDisk) {
+  std::filesystem::create_directories(folder_ / "small");
+  const SmallDisk disk(folder_ / "small", "64k");
+  if (!disk.mounted()) GTEST_SKIP() << "this machine lets no test mount a file system";
+  expect_error(prepare(options("small/d")).status(), ErrorCategory::kIo, {"small/d.bin", "No space left"});
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "small"));
 }
 
 TEST_F(PrepareTest, PathsThatAreNotThere) {
