@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   Command command;
   add_train(app, command);
   add_evaluate(app, command);
+  add_prepare(app, command);
   add_config(app, command);
   try {
     app.parse(argc, argv);

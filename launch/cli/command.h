@@ -22,6 +22,7 @@ struct Command {
 
 void add_train(CLI::App& app, Command& command);
 void add_evaluate(CLI::App& app, Command& command);
+void add_prepare(CLI::App& app, Command& command);
 void add_config(CLI::App& app, Command& command);
 
 }  // namespace switchyard

@@ -11,6 +11,7 @@
 
 #include "launch/config/text.h"
 #include "launch/config/value.h"
+#include "launch/config/yaml_text.h"
 
 namespace switchyard {
 namespace {
@@ -126,13 +127,13 @@ void Binder::bind_override(const std::string& path, const std::string& value) {
     return complain(find_section(path) ? absl::StrCat("'", path, "' is a section; override its keys one by one")
                                        : unknown(path));
   }
-  try {
-    // A string is taken as it is, so that paths with YAML's special characters need no second quoting.
-    const bool is_string = std::holds_alternative<std::string*>(field->target);
-    const YAML::Node node = is_string ? YAML::Node(value) : YAML::Load(value);
-    if (const auto problem = assign(*field, node)) complain(absl::StrCat(path, " ", *problem));
-  } catch (const YAML::Exception& exception) {
-    complain(absl::StrCat(path, " expects ", field->type_name(), "; the value is not valid YAML: ", exception.msg));
+  // A string is taken as it is, so that paths with YAML's special characters need no second quoting.
+  const bool is_string = std::holds_alternative<std::string*>(field->target);
+  const YamlText text = is_string ? YamlText{YAML::Node(value), ""} : parse_yaml(value);
+  if (!text.problem.empty()) {
+    complain(absl::StrCat(path, " expects ", field->type_name(), ", got ", text.problem));
+  } else if (const auto problem = assign(*field, text.root)) {
+    complain(absl::StrCat(path, " ", *problem));
   }
 }
 
@@ -159,22 +160,6 @@ absl::Status Binder::result() {
   return error(ErrorCategory::kBadConfig, message);
 }
 
-absl::StatusOr<YAML::Node> parse(std::string_view text, const std::string& source) {
-  try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() > 1) {
-      return error(ErrorCategory::kBadConfig, absl::StrCat(source, ": holds more than one YAML document"));
-    }
-    const YAML::Node root = documents.empty() ? YAML::Node() : documents.front();
-    if (root.IsMap() || root.IsNull()) return root;
-    return error(ErrorCategory::kBadConfig,
-                 absl::StrCat(source, ":", root.Mark().line + 1, ": not a config: sections with keys are expected"));
-  } catch (const YAML::Exception& exception) {
-    return error(ErrorCategory::kBadConfig,
-                 absl::StrCat(source, ":", exception.mark.line + 1, ": not valid YAML: ", exception.msg));
-  }
-}
-
 }  // namespace
 
 absl::Status bind_text(const Schema& schema, std::string_view text, const std::string& source,
@@ -184,9 +169,16 @@ absl::Status bind_text(const Schema& schema, std::string_view text, const std::s
       return error(ErrorCategory::kUsage, absl::StrCat("'", word, "' is not an override: write section.key=value"));
     }
   }
-  SY_ASSIGN_OR_RETURN(const YAML::Node root, parse(text, source));
+  const YamlText yaml = parse_yaml(text);
+  const auto refuse = [&source](int line, const std::string& problem) {
+    return error(ErrorCategory::kBadConfig, absl::StrCat(source, ":", line, ": ", problem));
+  };
+  if (!yaml.problem.empty()) return refuse(yaml.line, yaml.problem);
+  if (!yaml.root.IsMap() && !yaml.root.IsNull()) {
+    return refuse(yaml.root.Mark().line + 1, "not a config: sections with keys are expected");
+  }
   Binder binder(schema, source);
-  if (root.IsMap()) binder.bind_map(root, "");
+  if (yaml.root.IsMap()) binder.bind_map(yaml.root, "");
   for (const std::string& word : overrides) {
     const size_t equals = word.find('=');
     binder.bind_override(word.substr(0, equals), word.substr(equals + 1));

@@ -52,10 +52,10 @@ class CommandLine : public testing::Test {
 TEST_F(CommandLine, HelpIsForAPerson) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* text : {"train", "evaluate", "config", "Exit codes:", "mpirun -n 2 switchyard train"}) {
+  for (const char* text : {"train", "evaluate", "prepare", "config", "Exit codes:", "mpirun -n 2 switchyard train"}) {
     EXPECT_THAT(help.out, HasSubstr(text));
   }
-  for (const std::string command : {"train", "evaluate", "config"}) {
+  for (const std::string command : {"train", "evaluate", "prepare", "config"}) {
     const Outcome own = run(command + " --help");
     EXPECT_EQ(own.code, 0);
     EXPECT_THAT(own.out, HasSubstr("Examples:"));
@@ -70,7 +70,9 @@ TEST_F(CommandLine, Version) {
 }
 
 TEST_F(CommandLine, WrongUsageIs64) {
-  for (const char* arguments : {"", "trian x.yaml", "train", "train x.yaml --dry", "config"}) {
+  for (const char* arguments :
+       {"", "trian x.yaml", "train", "train x.yaml --dry", "config", "prepare --input x",
+        "prepare --input x --output y --format pdf", "prepare --input x --output y --tokenizer a --vocab-size 9"}) {
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.code, 64) << arguments << "\n" << outcome.err;
     EXPECT_THAT(outcome.err, StartsWith("switchyard: error: "));
@@ -110,6 +112,7 @@ TEST_F(CommandLine, BadConfigsAre78AndMissingOnes66) {
   EXPECT_EQ(missing.code, 66);
   EXPECT_THAT(missing.err, HasSubstr("none.yaml"));
   EXPECT_EQ(run("evaluate " + folder_).code, 66);
+  EXPECT_EQ(run("prepare --input " + folder_ + "/none --output " + folder_ + "/data").code, 66);
 }
 
 TEST_F(CommandLine, RanksThatFailAlikeSpeakOnce) {
