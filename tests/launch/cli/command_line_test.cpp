@@ -27,14 +27,14 @@ class CommandLine : public testing::Test {
   void SetUp() override { std::filesystem::create_directories(folder_); }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  Outcome run(const std::string& arguments, const std::string& launcher = "") const {
+  Outcome run(const std::string& arguments, const std::string& program = SWITCHYARD_PROGRAM) const {
     const std::string out = folder_ + "/out", err = folder_ + "/err";
-    const std::string command = launcher + SWITCHYARD_PROGRAM " " + arguments + " >" + out + " 2>" + err;
+    const std::string command = program + " " + arguments + " >" + out + " 2>" + err;
     const int state = std::system(command.c_str());
     return {WIFEXITED(state) ? WEXITSTATUS(state) : -1, read(out), read(err)};
   }
-  Outcome run_ranks(int ranks, const std::string& arguments) const {
-    return run(arguments, SWITCHYARD_SOURCE "/tests/support/mpirun.sh " + std::to_string(ranks) + " ");
+  Outcome run_ranks(int ranks, const std::string& arguments, const std::string& program = SWITCHYARD_PROGRAM) const {
+    return run(arguments, SWITCHYARD_SOURCE "/tests/support/mpirun.sh " + std::to_string(ranks) + " " + program);
   }
   std::string file(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ + "/" + name) << text;
@@ -44,6 +44,14 @@ class CommandLine : public testing::Test {
     std::ostringstream text;
     text << std::ifstream(path).rdbuf();
     return text.str();
+  }
+
+  static int errors_in(const std::string& text) {
+    int count = 0;
+    for (size_t at = text.find("switchyard: error: "); at != std::string::npos; ++count) {
+      at = text.find("switchyard: error: ", at + 1);
+    }
+    return count;
   }
 
   const std::string folder_ = testing::TempDir() + "command_line_test";
@@ -118,10 +126,23 @@ TEST_F(CommandLine, BadConfigsAre78AndMissingOnes66) {
 TEST_F(CommandLine, RanksThatFailAlikeSpeakOnce) {
   const Outcome outcome = run_ranks(2, "train " + file("x.yaml", "train: {step: 3}\n"));
   EXPECT_EQ(outcome.code, 78);
-  const size_t first = outcome.err.find("switchyard: error: ");
-  ASSERT_NE(first, std::string::npos) << outcome.err;
-  EXPECT_EQ(outcome.err.find("switchyard: error: ", first + 1), std::string::npos) << outcome.err;
+  EXPECT_EQ(errors_in(outcome.err), 1) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("did you mean 'train.steps'?"));
+}
+
+TEST_F(CommandLine, ARankThatCannotAllocateEndsTheJobAndSaysWhich) {
+  const Outcome outcome = run_ranks(3, "memory", FAILING_RANK);
+  EXPECT_EQ(outcome.code, 71);
+  EXPECT_EQ(errors_in(outcome.err), 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("switchyard: error: rank 1 of 3 on "));
+  EXPECT_THAT(outcome.err, HasSubstr(": out of memory: set train.recompute=layer"));
+}
+
+TEST_F(CommandLine, RanksThatFailWithoutAgreeingSpeakOnceToo) {
+  const Outcome outcome = run_ranks(3, "alike", FAILING_RANK);
+  EXPECT_EQ(outcome.code, 65);
+  EXPECT_EQ(errors_in(outcome.err), 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("switchyard: error: rank 0 of 3 on "));
 }
 
 }  // namespace
