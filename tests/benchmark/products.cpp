@@ -85,11 +85,15 @@ void compare_block(const Mesh& mesh, at::ScalarType dtype, int64_t width, int64_
   Experts block("moe", width, expert_width, Activation::kSwiglu, Placement::contiguous(experts, 1),
                 {.mesh = mesh, .dtype = dtype, .init_scale = 0.02, .residual_init_scale = 0.02});
   attach_plain_gradients(block.parameters());
-  std::vector<at::Tensor> leaves;
+  // A leaf per expert: the gradient of a slice of a stack would cost ATen a stack each.
+  std::vector<at::Tensor> ups, downs;
+  for (int64_t e = 0; e < experts; ++e) {
+    ups.push_back((at::randn({2 * expert_width, width}) * 0.02).to(dtype).requires_grad_(true));
+    downs.push_back((at::randn({width, expert_width}) * 0.02).to(dtype).requires_grad_(true));
+  }
   for (Parameter* parameter : block.parameters()) {
     const at::NoGradGuard no_grad;
     parameter->value().normal_(0, 0.02);
-    leaves.push_back(parameter->value().detach().clone().requires_grad_(true));
   }
   const at::Tensor x = at::randn({experts * rows, width}).to(dtype).requires_grad_(true), g = at::randn_like(x);
   int64_t step = 0;
@@ -107,9 +111,9 @@ void compare_block(const Mesh& mesh, at::ScalarType dtype, int64_t width, int64_
     std::vector<at::Tensor> outputs;
     int64_t first = 0, e = 0;
     for (const int64_t count : counts()) {
-      const at::Tensor h = at::mm(x.narrow(0, first, count), leaves[0][e].t());
+      const at::Tensor h = at::mm(x.narrow(0, first, count), ups[e].t());
       const at::Tensor a = at::silu(h.narrow(1, 0, expert_width)) * h.narrow(1, expert_width, expert_width);
-      outputs.push_back(at::mm(a, leaves[1][e].t()));
+      outputs.push_back(at::mm(a, downs[e].t()));
       first += count;
       ++e;
     }
