@@ -19,3 +19,13 @@ foreach(name c10 torch_cpu)
       "${SWITCHYARD_LIBTORCH}/include;${SWITCHYARD_LIBTORCH}/include/torch/csrc/api/include")
 endforeach()
 target_link_libraries(libtorch::torch_cpu INTERFACE libtorch::c10)
+
+# at::parallel_for runs in the caller's code and needs OpenMP there. LibTorch brings its own libgomp, and only one may be
+# loaded: ours is compiled with -fopenmp but linked against that copy.
+if(EXISTS ${SWITCHYARD_LIBTORCH}/lib/libgomp.so.1)
+  add_library(libtorch::gomp SHARED IMPORTED)
+  set_target_properties(libtorch::gomp PROPERTIES IMPORTED_LOCATION ${SWITCHYARD_LIBTORCH}/lib/libgomp.so.1)
+  target_link_libraries(libtorch::torch_cpu INTERFACE libtorch::gomp)
+else()
+  target_link_libraries(libtorch::torch_cpu INTERFACE gomp)
+endif()

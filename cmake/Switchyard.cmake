@@ -13,7 +13,7 @@ endif()
 add_library(switchyard_build INTERFACE)
 target_compile_features(switchyard_build INTERFACE cxx_std_20)
 target_compile_options(switchyard_build INTERFACE
-  -march=x86-64-v3 -Wall -Wextra -Wshadow=local -Wnon-virtual-dtor -Woverloaded-virtual
+  -march=x86-64-v3 -fopenmp -Wall -Wextra -Wshadow=local -Wnon-virtual-dtor -Woverloaded-virtual
   $<$<BOOL:${SWITCHYARD_WERROR}>:-Werror>
   $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 target_include_directories(switchyard_build INTERFACE ${CMAKE_SOURCE_DIR})

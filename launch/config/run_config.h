@@ -8,6 +8,7 @@
 #include <absl/status/status.h>
 
 #include "launch/data/data_config.h"
+#include "layers/models/decoder/config.h"
 #include "parallel/optimizer/config.h"
 #include "parallel/topology/mesh.h"
 #include "runtime/base/status.h"
@@ -92,6 +93,7 @@ struct CommunicationConfig {
 
 struct RunConfig {
   RunSection run;
+  DecoderConfig model;
   DataConfig data;
   TrainConfig train;
   OptimizerConfig optimizer;
@@ -102,6 +104,7 @@ struct RunConfig {
   template <typename Visitor>
   void visit(Visitor& v) {
     v.section("run", run, "where and on what the run runs");
+    v.section("model", model, "what is trained");
     v.section("data", data, "what is read");
     v.section("train", train, "the length and the shape of steps");
     v.section("optimizer", optimizer, "how parameters are updated");

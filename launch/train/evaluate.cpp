@@ -1,12 +1,48 @@
 #include "launch/train/evaluate.h"
 
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <absl/strings/str_format.h>
+
+#include <cmath>
+#include <iostream>
+
 #include "launch/train/agreement.h"
-#include "runtime/base/status.h"
+#include "launch/train/saving.h"
+#include "launch/train/validation.h"
 
 namespace switchyard {
 
-absl::Status evaluate(const RunConfig&, Communicator& world) {
-  return agree(world, error(ErrorCategory::kUnavailable, "evaluation is not part of this build"));
+absl::Status evaluate(const RunConfig& config, Communicator& world) {
+  if (config.data.validation.empty()) {
+    return agree(world, error(ErrorCategory::kBadConfig, "data.validation is not set: there is nothing to evaluate on"));
+  }
+  if (config.run.threads > 0) at::set_num_threads(config.run.threads);
+  SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape,
+                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
+                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  Recorder recorder;
+  const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, recorder);
+  SY_RETURN_IF_ERROR(agree(world, open_data(*job)));
+
+  std::optional<Console> console;
+  if (world.rank() == 0) console.emplace(std::cout, false, 0, 0);
+  const std::string resume = config.checkpoint.resume == "never" ? "auto" : config.checkpoint.resume;
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
+                      find_checkpoint(config, resume, world, console ? &*console : nullptr));
+  if (!checkpoint) {
+    return agree(world, error(ErrorCategory::kMissingInput,
+                              absl::StrCat("no checkpoint in ", checkpoints_folder(config), "; train first")));
+  }
+  SY_RETURN_IF_ERROR(restore(*job, *checkpoint));
+  SY_ASSIGN_OR_RETURN(const double loss, validation_loss(*job));
+  if (console) {
+    console->line(absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, loss,
+                                  std::exp(loss)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace switchyard

@@ -1,12 +1,120 @@
 #include "launch/train/train.h"
 
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <absl/strings/str_cat.h>
+
+#include <iostream>
+
+#include "launch/config/document.h"
+#include "launch/start/own_build.h"
+#include "launch/start/start_run.h"
 #include "launch/train/agreement.h"
-#include "runtime/base/status.h"
+#include "launch/train/estimate.h"
+#include "launch/train/flops.h"
+#include "launch/train/loop.h"
+#include "launch/train/run_directory.h"
+#include "launch/train/saving.h"
 
 namespace switchyard {
+namespace {
 
-absl::Status train(const TrainOptions&, Communicator& world) {
-  return agree(world, error(ErrorCategory::kUnavailable, "training is not part of this build"));
+absl::Status print_estimate(const Job& job, Console* console) {
+  MemoryEstimate largest = estimate_memory(job);
+  at::Tensor bytes = at::tensor(
+      {largest.rank_parameters, largest.values, largest.gradients, largest.optimizer, largest.activations});
+  SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(bytes, ReduceOp::kMax).wait());
+  largest.rank_parameters = bytes[0].item<int64_t>();
+  largest.values = bytes[1].item<int64_t>();
+  largest.gradients = bytes[2].item<int64_t>();
+  largest.optimizer = bytes[3].item<int64_t>();
+  largest.activations = bytes[4].item<int64_t>();
+  if (console) console->line(describe(largest, job.config, job.mesh.shape()));
+  return absl::OkStatus();
+}
+
+absl::Status begin(Job& job, Console* console) {
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
+                      find_checkpoint(job.config, job.config.checkpoint.resume, job.mesh.world(), console));
+  if (!checkpoint) {
+    job.optimizer->initialise_all(job.config.run.seed);
+    return absl::OkStatus();
+  }
+  SY_RETURN_IF_ERROR(restore(job, *checkpoint));
+  if (console) console->line(absl::StrCat("resumed from ", checkpoint->path().string()));
+  return absl::OkStatus();
+}
+
+// FLOP/s of all ranks together, measured while all are busy.
+absl::StatusOr<double> peak_of_all_ranks(const RunConfig& config, Communicator& world) {
+  double peak = config.run.peak_gflops * 1e9;
+  if (peak == 0) {
+    SY_RETURN_IF_ERROR(world.barrier().wait());
+    peak = measure_peak(compute_dtype(config.train.compute_precision()), 0.3);
+  }
+  at::Tensor sum = at::full({1}, peak, at::kDouble);
+  SY_RETURN_IF_ERROR(world.all_reduce(sum, ReduceOp::kSum).wait());
+  return sum.item<double>();
+}
+
+absl::Status open_outputs(const Job& job, std::optional<MetricsFile>& metrics, const RunDirectory& directory) {
+  SY_ASSIGN_OR_RETURN(MetricsFile file, MetricsFile::open(directory.metrics_path(), job.state.step));
+  metrics.emplace(std::move(file));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status train(const TrainOptions& options, Communicator& world) {
+  const RunConfig& config = options.config;
+  const bool speaks = world.rank() == 0;
+  std::optional<Console> console_storage;
+  if (speaks) console_storage.emplace(std::cout, output_is_terminal(), 0, config.train.steps);
+  Console* const console = speaks ? &*console_storage : nullptr;
+
+  SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape,
+                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
+                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(),
+                                                              .config_text = dump_yaml(config),
+                                                              .run_folder = config.run.dir,
+                                                              .tensor = shape.tensor}));
+  if (console) console->line(start.report);
+  at::set_num_threads(config.run.threads > 0 ? config.run.threads : start.threads);
+
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  Recorder recorder;
+  const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, recorder);
+  SY_RETURN_IF_ERROR(print_estimate(*job, console));
+  if (options.dry_run) return absl::OkStatus();
+
+  std::optional<RunDirectory> directory;
+  const auto open_directory = [&]() -> absl::Status {
+    if (!speaks) return absl::OkStatus();
+    SY_ASSIGN_OR_RETURN(RunDirectory opened, RunDirectory::open(config));
+    directory.emplace(std::move(opened));
+    return absl::OkStatus();
+  };
+  SY_RETURN_IF_ERROR(agree(world, open_directory()));
+  SY_RETURN_IF_ERROR(agree(world, open_data(*job)));
+  job->state.config = dump_yaml(config);
+  job->state.vocabulary = vocabulary;
+  SY_RETURN_IF_ERROR(begin(*job, console));
+
+  std::optional<MetricsFile> metrics;
+  SY_RETURN_IF_ERROR(agree(world, speaks ? open_outputs(*job, metrics, *directory) : absl::OkStatus()));
+  SY_ASSIGN_OR_RETURN(const double peak, peak_of_all_ranks(config, world));
+  if (console) console_storage.emplace(std::cout, output_is_terminal(), job->state.step, config.train.steps);
+  SY_RETURN_IF_ERROR(run_loop(*job, {.command = options.command,
+                                     .peak_flops = peak,
+                                     .console = console,
+                                     .metrics = metrics ? &*metrics : nullptr}));
+  if (console) {
+    console->line(absl::StrCat("done: ", job->state.step, " steps; checkpoints in ", checkpoints_folder(config), ", metrics in ",
+                               config.run.dir, "/metrics.jsonl"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace switchyard

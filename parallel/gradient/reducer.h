@@ -38,7 +38,7 @@ struct ReducerOptions {
   // Asserts in finish() that gradients are equal over the groups that hold equal boxes without partial gradients.
   bool check_replicas = kCheckReplicasByDefault;
   // Called as buckets go out and as their completion is noticed (at later launches and in finish()).
-  ReductionObserver observer;
+  ReductionObserver observer = nullptr;
 };
 
 // What this rank updates of one slice.

@@ -1,0 +1,72 @@
+#include "launch/train/assemble.h"
+
+#include <absl/strings/str_cat.h>
+
+#include <cmath>
+
+#include "layers/moe/experts.h"
+#include "layers/moe/softmax_router.h"
+#include "parallel/dispatch/all_to_all.h"
+#include "parallel/dispatch/local.h"
+
+namespace switchyard {
+namespace {
+
+std::unique_ptr<Dispatcher> make_dispatcher(const Placement& placement, const Mesh& mesh) {
+  Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
+  if (group.size() == 1) return std::make_unique<LocalDispatcher>(placement.experts);
+  return std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor));
+}
+
+std::unique_ptr<MoeLayer> make_moe(const std::string& name, int64_t width, const MoeConfig& config,
+                                   const BuildContext& context) {
+  const Activation activation = activation_from_name(config.activation);
+  const Placement placement = Placement::contiguous(config.experts, context.mesh.size(Axis::kExpert));
+  std::unique_ptr<FeedForward> shared;
+  if (config.shared_experts > 0) {
+    shared = std::make_unique<FeedForward>(name + ".shared", width, config.shared_experts * config.expert_width,
+                                           activation, context);
+  }
+  return std::make_unique<MoeLayer>(
+      std::make_unique<SoftmaxRouter>(name, width, config, context), make_dispatcher(placement, context.mesh),
+      std::make_unique<Experts>(name, width, config.expert_width, activation, placement, context), std::move(shared));
+}
+
+std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& config, const BuildContext& context) {
+  const std::string name = absl::StrCat("layers.", layer);
+  std::unique_ptr<FeedForward> dense;
+  std::unique_ptr<MoeLayer> moe;
+  if (config.is_moe_layer(layer)) {
+    moe = make_moe(name + ".moe", config.width, config.moe, context);
+  } else {
+    dense = std::make_unique<FeedForward>(name + ".feed_forward", config.width, config.feed_forward.width,
+                                          activation_from_name(config.feed_forward.activation), context);
+  }
+  return std::make_unique<DecoderBlock>(
+      make_norm(name + ".attention_norm", config.width, context),
+      std::make_unique<GroupedQueryAttention>(name + ".attention", config.width, config.attention, context),
+      make_norm(name + ".feed_forward_norm", config.width, context), std::move(dense), std::move(moe),
+      config.norm_epsilon);
+}
+
+}  // namespace
+
+std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
+                                  bool recompute_blocks, const Mesh& mesh) {
+  const BuildContext context{.mesh = mesh,
+                             .dtype = dtype,
+                             .init_scale = config.init_scale,
+                             .residual_init_scale = config.init_scale / std::sqrt(2.0 * config.layers)};
+
+  auto embedding = make_vocabulary_parameter("embedding", vocabulary, config.width, context);
+  std::vector<std::unique_ptr<DecoderBlock>> blocks;
+  for (int64_t layer = 0; layer < config.layers; ++layer) blocks.push_back(make_block(layer, config, context));
+  auto norm = make_norm("norm", config.width, context);
+  std::unique_ptr<Parameter> head;
+  if (!config.tie_embeddings) head = make_vocabulary_parameter("head", vocabulary, config.width, context);
+
+  return std::make_unique<Decoder>(mesh, vocabulary, std::move(embedding), std::move(blocks), std::move(norm),
+                                   std::move(head), config.norm_epsilon, recompute_blocks);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,19 @@
+// What a run's model consists of, on one page.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <memory>
+
+#include "layers/models/decoder/config.h"
+#include "layers/models/decoder/decoder.h"
+#include "parallel/topology/mesh.h"
+
+namespace switchyard {
+
+// Builds this rank's part of the model for `mesh`, which must outlive it. Parameters are allocated, not initialised.
+// `vocabulary`: tokens. `dtype`: of weights and activations. Local.
+std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
+                                  bool recompute_blocks, const Mesh& mesh);
+
+}  // namespace switchyard

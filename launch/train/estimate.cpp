@@ -1,0 +1,103 @@
+#include "launch/train/estimate.h"
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+
+#include <set>
+
+namespace switchyard {
+namespace {
+
+int64_t product(const std::vector<int64_t>& shape) {
+  int64_t n = 1;
+  for (int64_t s : shape) n *= s;
+  return n;
+}
+
+// Elements that one block keeps for backward for each of its tokens: residual inputs, norms, q/k/v and the attention's
+// output, and what the feed-forward layer saves.
+double saved_per_token(const DecoderConfig& config, int64_t layer, int64_t tensor) {
+  const double width = static_cast<double>(config.width);
+  const AttentionConfig& attention = config.attention;
+  const double heads =
+      static_cast<double>(2 * attention.heads + 2 * attention.kv_heads) * attention.head_width / tensor;
+  const auto up = [](const std::string& activation) { return activation == "swiglu" ? 2.0 : 1.0; };
+  double saved = 4 * width + heads;
+  if (config.is_moe_layer(layer)) {
+    const MoeConfig& moe = config.moe;
+    saved += static_cast<double>(moe.experts_per_token) * (2 * width + up(moe.activation) * moe.expert_width);
+    saved += static_cast<double>(moe.shared_experts) * (up(moe.activation) + 1) * moe.expert_width / tensor;
+  } else {
+    saved += (up(config.feed_forward.activation) + 1) * config.feed_forward.width / tensor;
+  }
+  return saved;
+}
+
+int64_t activation_bytes(const Job& job) {
+  const RunConfig& config = job.config;
+  const int64_t tensor = job.mesh.size(Axis::kTensor);
+  const int64_t data_ranks = job.mesh.size(Axis::kData);
+  const int64_t sequences = (config.train.global_batch / config.train.accumulation + data_ranks - 1) / data_ranks;
+  const double tokens = static_cast<double>(sequences * config.data.sequence);
+  double elements = tokens * job.vocabulary / tensor;
+  for (int64_t layer = 0; layer < config.model.layers; ++layer) {
+    const bool kept = config.train.recompute == "none" || layer + 1 == config.model.layers;
+    const double per_token =
+        kept ? saved_per_token(config.model, layer, tensor) : static_cast<double>(config.model.width);
+    elements += tokens / tensor * per_token;
+  }
+  return static_cast<int64_t>(elements * c10::elementSize(compute_dtype(config.train.compute_precision())));
+}
+
+std::string gib(int64_t bytes) { return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / (1 << 30)); }
+std::string millions(int64_t n) { return absl::StrFormat("%.1f M", static_cast<double>(n) * 1e-6); }
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const Job& job) {
+  MemoryEstimate estimate;
+  const MoeConfig& moe = job.config.model.moe;
+  for (const Parameter* parameter : job.model->parameters()) {
+    estimate.rank_parameters += parameter->value().numel();
+    estimate.values += static_cast<int64_t>(parameter->value().nbytes());
+    estimate.gradients += static_cast<int64_t>(parameter->gradient().nbytes());
+  }
+  for (const TensorPart& tensor : job.optimizer->state()) {
+    const bool is_value = !tensor.name.starts_with("optimizer.") &&
+                          compute_dtype(job.config.train.compute_precision()) == tensor.data.scalar_type();
+    if (!is_value) estimate.optimizer += static_cast<int64_t>(tensor.data.nbytes());
+  }
+  estimate.activations = activation_bytes(job);
+
+  // Other ranks' experts are not listed here, but all experts of a layer are alike.
+  const DecoderConfig& model = job.config.model;
+  const int64_t projections = moe.activation == "swiglu" ? 3 : 2;
+  const int64_t expert = projections * moe.expert_width * model.width;
+  for (int64_t layer = 0; layer < model.layers; ++layer) {
+    if (!model.is_moe_layer(layer)) continue;
+    estimate.model_parameters += moe.experts * expert;
+    estimate.active_parameters += moe.experts_per_token * expert;
+  }
+  for (const Parameter* parameter : job.model->parameters()) {
+    for (const Slice& slice : parameter->slices()) {
+      if (slice.spec.name.find(".moe.experts.") != std::string::npos) continue;
+      estimate.model_parameters += product(slice.spec.shape);
+      estimate.active_parameters += product(slice.spec.shape);
+    }
+  }
+  return estimate;
+}
+
+std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {
+  return absl::StrCat(
+      "layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
+      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "\n", "step        ",
+      config.train.global_batch, " sequences of ", config.data.sequence, " tokens in ", config.train.accumulation,
+      " parts, ", config.train.precision, "\n", "parameters  ", millions(largest.model_parameters), ", ",
+      millions(largest.active_parameters), " active a token, at most ", millions(largest.rank_parameters),
+      " on a rank\n", "memory      at most ", gib(largest.total()), " a rank: values ", gib(largest.values),
+      ", gradients ", gib(largest.gradients), ", optimizer ", gib(largest.optimizer), ", activations about ",
+      gib(largest.activations), "\n");
+}
+
+}  // namespace switchyard

@@ -1,0 +1,67 @@
+#include "launch/train/job.h"
+
+#include <absl/strings/str_cat.h>
+
+#include "launch/data/tokenizer.h"
+#include "launch/train/assemble.h"
+
+namespace switchyard {
+namespace {
+
+absl::StatusOr<std::unique_ptr<SequenceSource>> open_source(const Job& job, const std::string& prefix, bool shuffled) {
+  SourceOptions options{.sequence = job.config.data.sequence, .vocabulary = job.vocabulary};
+  if (shuffled) options.seed = job.config.run.seed;
+  if (!job.config.data.tokenizer.empty()) {
+    SY_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::load(job.config.data.tokenizer));
+    options.tokenizer_hash = tokenizer.hash();
+  }
+  return open_sequences(prefix, options);
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config) {
+  const int64_t asked = config.model.vocabulary;
+  if (config.data.tokenizer.empty()) {
+    if (asked > 0) return asked;
+    return error(ErrorCategory::kBadConfig, "model.vocabulary is auto, but there is no data.tokenizer to take it from");
+  }
+  SY_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::load(config.data.tokenizer));
+  if (asked == 0) return tokenizer.vocabulary_size();
+  if (asked < tokenizer.vocabulary_size()) {
+    return error(ErrorCategory::kBadConfig,
+                 absl::StrCat("model.vocabulary=", asked, " is less than the ", tokenizer.vocabulary_size(),
+                              " tokens of ", config.data.tokenizer, "; leave it out to use the tokenizer's"));
+  }
+  return asked;
+}
+
+std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder) {
+  auto job = std::unique_ptr<Job>(new Job{.config = config, .mesh = mesh, .recorder = recorder});
+  job->vocabulary = vocabulary;
+  job->model = assemble(config.model, vocabulary, compute_dtype(config.train.compute_precision()),
+                        config.train.recompute == "layer", mesh);
+  job->reducer = std::make_unique<GradientReducer>(
+      job->model->parameters(), mesh,
+      ReducerOptions{.bucket_bytes = int64_t{config.communication.bucket_mb} << 20,
+                     .observer = record_reductions(recorder)});
+  job->optimizer = std::make_unique<ShardedAdamW>(*job->reducer, mesh, config.optimizer);
+  return job;
+}
+
+absl::Status open_data(Job& job) {
+  const RunConfig& config = job.config;
+  const DataRank data{.ranks = job.mesh.size(Axis::kData), .rank = job.mesh.index(Axis::kData)};
+  SY_ASSIGN_OR_RETURN(auto train, open_source(job, config.data.train, true));
+  job.batches = std::make_unique<BatchLoader>(
+      std::move(train), BatchLoader::Options{.global_batch = config.train.global_batch,
+                                             .accumulation = config.train.accumulation,
+                                             .data = data});
+  if (config.data.validation.empty()) return absl::OkStatus();
+  SY_ASSIGN_OR_RETURN(auto validation, open_source(job, config.data.validation, false));
+  job.validation = std::make_unique<ValidationLoader>(std::move(validation), config.data.validation_sequences,
+                                                      config.train.global_batch / config.train.accumulation, data);
+  return absl::OkStatus();
+}
+
+}  // namespace switchyard

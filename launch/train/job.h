@@ -1,0 +1,43 @@
+// What a training run consists of on this rank, built in one place for a mesh.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "launch/config/run_config.h"
+#include "launch/data/batch_loader.h"
+#include "launch/train/run_state.h"
+#include "layers/models/decoder/decoder.h"
+#include "parallel/gradient/reducer.h"
+#include "parallel/optimizer/adamw.h"
+#include "parallel/topology/mesh.h"
+#include "runtime/telemetry/recorder.h"
+
+namespace switchyard {
+
+struct Job {
+  const RunConfig& config;
+  const Mesh& mesh;
+  Recorder& recorder;
+  int64_t vocabulary = 0;
+
+  std::unique_ptr<Decoder> model = nullptr;
+  std::unique_ptr<GradientReducer> reducer = nullptr;
+  std::unique_ptr<ShardedAdamW> optimizer = nullptr;
+  std::unique_ptr<BatchLoader> batches = nullptr;
+  std::unique_ptr<ValidationLoader> validation = nullptr;  // without validation data it stays so
+  RunState state = {};
+};
+
+// The vocabulary that config and tokenizer agree on. kMissingInput, kBadData or kBadConfig. Local.
+absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config);
+
+// Allocates parameters, gradients and optimizer state; initialises nothing. All arguments outlive the job. Local.
+std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder);
+
+// Opens the data. kMissingInput or kBadData. Local.
+absl::Status open_data(Job& job);
+
+}  // namespace switchyard

@@ -1,0 +1,105 @@
+#include "launch/train/loop.h"
+
+#include <ATen/ATen.h>
+#include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+
+#include "launch/train/agreement.h"
+#include "launch/train/flops.h"
+#include "launch/train/saving.h"
+#include "launch/train/signals.h"
+#include "launch/train/train_step.h"
+#include "launch/train/validation.h"
+#include "runtime/device/memory.h"
+
+namespace switchyard {
+namespace {
+
+bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+
+// What every rank must know of the others after a step.
+struct Shared {
+  bool stop = false;         // some rank got a signal
+  int64_t memory_bytes = 0;  // of the rank with the most
+};
+
+absl::StatusOr<Shared> share(bool stop, Communicator& world) {
+  at::Tensor most = at::tensor({int64_t{stop}, peak_resident_bytes()});
+  SY_RETURN_IF_ERROR(world.all_reduce(most, ReduceOp::kMax).wait());
+  return Shared{most[0].item<int64_t>() != 0, most[1].item<int64_t>()};
+}
+
+StepMetrics metrics_of(const Job& job, const StepOutcome& outcome, double seconds, const LoopOptions& options) {
+  const double tokens = static_cast<double>(job.config.train.global_batch * job.config.data.sequence);
+  StepMetrics metrics;
+  metrics.step = job.state.step;
+  metrics.loss = outcome.loss;
+  metrics.grad_norm = outcome.grad_norm;
+  metrics.lr = outcome.lr;
+  metrics.tokens = job.state.tokens;
+  metrics.tokens_per_second = tokens / seconds;
+  metrics.step_seconds = seconds;
+  metrics.skipped = outcome.skipped;
+  metrics.moe = outcome.moe;
+  if (options.peak_flops > 0) {
+    const double flops = flops_per_token(job.config.model, job.vocabulary, job.config.data.sequence);
+    metrics.mfu = metrics.tokens_per_second * flops / options.peak_flops;
+  }
+  return metrics;
+}
+
+absl::Status diverged(const Job& job, const std::string& command) {
+  return error(ErrorCategory::kDiverged,
+               absl::StrCat("loss or gradient was not finite in ", job.state.skipped_in_row,
+                            " steps in a row, up to step ", job.state.step,
+                            "; go on from the last checkpoint with a lower optimizer.lr: ", command));
+}
+
+// A checkpoint that can't be written is no reason to lose the run while there is time to write another.
+absl::Status save_and_report(const Job& job, const LoopOptions& options, bool last) {
+  const absl::Status status = agree(job.mesh.world(), save(job));
+  const bool may_go_on = !last && error_category(status) == ErrorCategory::kIo;
+  if (status.ok() || !may_go_on) return status;
+  if (options.console) {
+    options.console->line(absl::StrCat("warning: no checkpoint at step ", job.state.step, ", training goes on: ",
+                                       std::string(status.message())));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status run_loop(Job& job, const LoopOptions& options) {
+  const TrainConfig& train = job.config.train;
+  const StopSignals signals;
+  const absl::Time start = absl::Now();
+  while (job.state.step < train.steps) {
+    const absl::Time step_start = absl::Now();
+    SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
+    StepMetrics metrics = metrics_of(job, outcome, absl::ToDoubleSeconds(absl::Now() - step_start), options);
+    SY_ASSIGN_OR_RETURN(const Shared shared, share(signals.received() != 0, job.mesh.world()));
+    metrics.memory_bytes = shared.memory_bytes;
+
+    const bool last = shared.stop || job.state.step == train.steps;
+    if (job.validation && (is_due(job.state.step, train.validate_every) || job.state.step == train.steps)) {
+      SY_ASSIGN_OR_RETURN(metrics.validation_loss, validation_loss(job));
+    }
+    if (options.console) options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));
+    const absl::Status recorded = options.metrics ? options.metrics->append(metrics) : absl::OkStatus();
+    if (!recorded.ok()) return recorded;
+
+    if (job.state.skipped_in_row >= train.max_skipped) return diverged(job, options.command);
+    const bool checkpoints = job.config.checkpoint.every > 0;
+    if ((checkpoints && last) || shared.stop || is_due(job.state.step, job.config.checkpoint.every)) {
+      SY_RETURN_IF_ERROR(save_and_report(job, options, last));
+    }
+    if (shared.stop && job.state.step < train.steps) {
+      return error(ErrorCategory::kStoppedEarly,
+                   absl::StrCat("stopped by a signal after step ", job.state.step, " of ", train.steps,
+                                ", checkpoint saved in ", checkpoints_folder(job.config), "; go on with: ", options.command));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,57 @@
+#include "launch/train/saving.h"
+
+#include <absl/strings/str_cat.h>
+
+#include "launch/config/binder.h"
+#include "launch/train/agreement.h"
+#include "parallel/checkpoint/write_checkpoint.h"
+
+namespace switchyard {
+namespace {
+
+absl::Status check_same_run(const Job& job, const RunState& saved) {
+  RunConfig config;
+  SY_RETURN_IF_ERROR(bind_text(schema_of(config), saved.config, "the saved config", {}));
+  SY_RETURN_IF_ERROR(compare_for_resume(config, job.config));
+  if (saved.vocabulary == job.vocabulary) return absl::OkStatus();
+  return error(ErrorCategory::kBadConfig,
+               absl::StrCat("the checkpoint has a vocabulary of ", saved.vocabulary, " tokens, this run of ",
+                            job.vocabulary, "; use the tokenizer that it was trained with"));
+}
+
+}  // namespace
+
+std::string checkpoints_folder(const RunConfig& config) { return config.run.dir + "/checkpoints"; }
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> find_checkpoint(const RunConfig& config, const std::string& resume,
+                                                            Communicator& world, Console* console) {
+  if (resume == "never") return std::unique_ptr<Checkpoint>();
+  if (resume != "auto") return agree(world, Checkpoint::open(resume));
+  SY_ASSIGN_OR_RETURN(LatestCheckpoint latest, find_latest(checkpoints_folder(config), world));
+  for (const std::string& line : latest.skipped) {
+    if (console) console->line(absl::StrCat("warning: skipped ", line));
+  }
+  return std::move(latest.checkpoint);
+}
+
+absl::Status save(const Job& job) {
+  ScopedSpan span(job.recorder, "checkpoint");
+  return write_checkpoint(checkpoints_folder(job.config), job.state.step, job.optimizer->state(), to_json(job.state), job.mesh.world(),
+                          {.keep = job.config.checkpoint.keep});
+}
+
+absl::Status restore(Job& job, Checkpoint& checkpoint) {
+  const auto read = [&]() -> absl::Status {
+    SY_ASSIGN_OR_RETURN(RunState state, parse_run_state(checkpoint.run_state()));
+    SY_RETURN_IF_ERROR(check_same_run(job, state));
+    SY_RETURN_IF_ERROR(checkpoint.read(job.optimizer->state()));
+    state.config = job.state.config;  // what was overridden holds from here on
+    job.state = std::move(state);
+    return absl::OkStatus();
+  };
+  SY_RETURN_IF_ERROR(agree(job.mesh.world(), annotate(read(), checkpoint.path().string())));
+  job.optimizer->set_updates(job.state.updates);
+  return job.optimizer->gather_values();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,70 @@
+#include "launch/train/train_step.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "launch/train/moe_metrics.h"
+#include "parallel/gradient/clip.h"
+#include "parallel/optimizer/schedule.h"
+
+namespace switchyard {
+namespace {
+
+absl::StatusOr<double> sum_over_ranks(double value, Communicator& group) {
+  at::Tensor sum = at::full({1}, value, at::kDouble);
+  SY_RETURN_IF_ERROR(group.all_reduce(sum, ReduceOp::kSum).wait());
+  return sum.item<double>();
+}
+
+absl::StatusOr<StepOutcome> run_step(Job& job) {
+  const TrainConfig& config = job.config.train;
+  Communicator& world = job.mesh.world();
+  MoeMetrics moe(*job.model);
+  double loss = 0;
+
+  job.reducer->begin_step();
+  for (int64_t part = 0; part < config.accumulation; ++part) {
+    if (part + 1 == config.accumulation) job.reducer->begin_last_part();
+    SY_ASSIGN_OR_RETURN(const TokenBatch batch, job.batches->load(job.state.step, part));
+    DecoderOutput output;
+    {
+      ScopedSpan span(job.recorder, "forward");
+      output = job.model->forward(batch);
+    }
+    {
+      ScopedSpan span(job.recorder, "backward");
+      (output.loss + output.auxiliary_loss).backward();
+    }
+    loss += output.loss.item<double>();
+    moe.add_part();
+  }
+  SY_RETURN_IF_ERROR(job.reducer->finish());
+
+  StepOutcome outcome{.moe = moe.take()};
+  SY_ASSIGN_OR_RETURN(outcome.loss, sum_over_ranks(loss, world));
+  SY_ASSIGN_OR_RETURN(outcome.grad_norm, gradient_norm(job.reducer->shards(), world));
+  outcome.lr = learning_rate(job.config.optimizer, job.state.step + 1, config.steps);
+  outcome.skipped = !std::isfinite(outcome.loss) || !std::isfinite(outcome.grad_norm);
+  if (!outcome.skipped) {
+    ScopedSpan span(job.recorder, "optimizer");
+    SY_RETURN_IF_ERROR(
+        job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
+  }
+  return outcome;
+}
+
+}  // namespace
+
+absl::StatusOr<StepOutcome> train_step(Job& job) try {
+  SY_ASSIGN_OR_RETURN(StepOutcome outcome, run_step(job));
+  ++job.state.step;
+  job.state.updates = job.optimizer->updates();
+  job.state.tokens += job.config.train.global_batch * job.config.data.sequence;
+  job.state.skipped_in_row = outcome.skipped ? job.state.skipped_in_row + 1 : 0;
+  return outcome;
+} catch (const StatusError& e) {
+  return e.status();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,104 @@
+#include "layers/models/decoder/decoder.h"
+
+#include <ATen/ATen.h>
+
+#include "layers/ops/cross_entropy.h"
+#include "layers/ops/embedding.h"
+#include "layers/ops/linear.h"
+#include "layers/ops/recompute.h"
+#include "layers/ops/rms_norm.h"
+#include "parallel/tensor/rows.h"
+
+namespace switchyard {
+
+std::unique_ptr<Parameter> make_vocabulary_parameter(const std::string& name, int64_t vocabulary, int64_t width,
+                                                     const BuildContext& context) {
+  const auto [begin, end] = cut(vocabulary, context.mesh.size(Axis::kTensor), context.mesh.index(Axis::kTensor));
+  const AxisSet data{Axis::kData};
+  Slice slice{.spec = {name, {vocabulary, width}, {{begin, 0}, {end - begin, width}}, data, data},
+              .scale = context.init_scale};
+  return std::make_unique<Parameter>(std::vector<int64_t>{end - begin, width}, context.dtype,
+                                     std::vector<Slice>{slice});
+}
+
+Decoder::Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter> embedding,
+                 std::vector<std::unique_ptr<DecoderBlock>> blocks, std::unique_ptr<Parameter> norm,
+                 std::unique_ptr<Parameter> head, double norm_epsilon, bool recompute_blocks)
+    : mesh_(mesh),
+      vocabulary_(vocabulary),
+      embedding_(std::move(embedding)),
+      blocks_(std::move(blocks)),
+      norm_(std::move(norm)),
+      head_(std::move(head)),
+      norm_epsilon_(norm_epsilon),
+      recompute_blocks_(recompute_blocks) {}
+
+DecoderOutput Decoder::forward(const TokenBatch& batch) {
+  const BlockOutput hidden = run_blocks(batch);
+  const at::Tensor logits_TV = project(hidden.x_tD, batch);
+  const double scale = batch.global_targets > 0 ? 1.0 / static_cast<double>(batch.global_targets) : 0.0;
+  const auto [vocab_begin, vocab_end] = cut(vocabulary_, mesh_.size(Axis::kTensor), mesh_.index(Axis::kTensor));
+  const at::Tensor loss = cross_entropy(logits_TV, batch.targets, vocab_begin, scale,
+                                        mesh_.group({Axis::kTensor}, Purpose::kLayer));
+  return {loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
+}
+
+at::Tensor Decoder::logits(const TokenBatch& batch) { return project(run_blocks(batch).x_tD, batch); }
+
+BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
+  Communicator& tensor = mesh_.group({Axis::kTensor}, Purpose::kLayer);
+  const std::vector<int64_t> rows = cut_sizes(batch.tokens.numel(), tensor.size());
+  const auto [vocab_begin, vocab_end] = cut(vocabulary_, tensor.size(), tensor.rank());
+  const auto [begin, end] = cut(batch.tokens.numel(), tensor.size(), tensor.rank());
+  const TokenContext context{.tokens = batch.tokens.narrow(0, begin, end - begin),
+                             .first_token = batch.first_token + begin,
+                             .data_rank_tokens = batch.tokens.numel(),
+                             .population = batch.part_tokens,
+                             .parts = batch.parts,
+                             .step = batch.step};
+
+  BlockOutput state{reduce_scatter_rows(embedding(batch.tokens, *embedding_, vocab_begin), rows, tensor),
+                    {}};
+  for (const auto& block : blocks_) {
+    BlockOutput output;
+    if (recompute_blocks_) {
+      // Autograd wants defined outputs: a dense block gives its rows alone.
+      std::vector<at::Tensor> outputs = recompute(
+          [&block, batch, context](const std::vector<at::Tensor>& inputs) {
+            BlockOutput again = block->forward(inputs[0], batch, context);
+            std::vector<at::Tensor> result{again.x_tD};
+            if (again.auxiliary_loss.defined()) result.push_back(again.auxiliary_loss);
+            return result;
+          },
+          {state.x_tD});
+      output = {outputs[0], outputs.size() > 1 ? outputs[1] : at::Tensor()};
+    } else {
+      output = block->forward(state.x_tD, batch, context);
+    }
+    state.x_tD = output.x_tD;
+    if (!output.auxiliary_loss.defined()) continue;
+    state.auxiliary_loss =
+        state.auxiliary_loss.defined() ? state.auxiliary_loss + output.auxiliary_loss : output.auxiliary_loss;
+  }
+  return state;
+}
+
+at::Tensor Decoder::project(const at::Tensor& x_tD, const TokenBatch& batch) {
+  Communicator& tensor = mesh_.group({Axis::kTensor}, Purpose::kLayer);
+  const at::Tensor n_tD = rms_norm(x_tD, *norm_, norm_epsilon_);
+  const at::Tensor n_TD = gather_rows(n_tD, cut_sizes(batch.tokens.numel(), tensor.size()), tensor);
+  return linear(n_TD, head_ ? *head_ : *embedding_);
+}
+
+ParameterList Decoder::parameters() {
+  ParameterList list{embedding_.get()};
+  for (const auto& block : blocks_) {
+    const ParameterList more = block->parameters();
+    list.insert(list.end(), more.begin(), more.end());
+  }
+  list.push_back(norm_.get());
+  if (head_) list.push_back(head_.get());
+  return list;
+}
+
+}  // namespace switchyard

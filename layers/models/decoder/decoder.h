@@ -1,0 +1,59 @@
+// A decoder-only language model: embedding → blocks → norm → head, with a cross-entropy loss. Parameters are named
+// `embedding`, `layers.<i>.{attention_norm,attention.*,feed_forward_norm,feed_forward.*,moe.*}`, `norm` and `head` (the
+// last absent with tied embeddings).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "layers/build_context.h"
+#include "layers/models/decoder/block.h"
+#include "layers/models/token_batch.h"
+#include "parallel/parameter/parameter.h"
+
+namespace switchyard {
+
+// Scalars in fp32 (fp64), this rank's share: their sum over all ranks is the value. Already divided by the step's
+// global counts, so that shares of accumulation parts add up too.
+struct DecoderOutput {
+  at::Tensor loss;            // cross-entropy, mean over the step's counted targets
+  at::Tensor auxiliary_loss;  // of all routers, coefficients applied, mean over parts
+};
+
+// Rows [begin, end) of a [V,D] tensor, V cut over tensor ranks.
+std::unique_ptr<Parameter> make_vocabulary_parameter(const std::string& name, int64_t vocabulary, int64_t width,
+                                                     const BuildContext& context);
+
+class Decoder {
+ public:
+  // `head` null: the embedding serves as head.
+  Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter> embedding,
+          std::vector<std::unique_ptr<DecoderBlock>> blocks, std::unique_ptr<Parameter> norm,
+          std::unique_ptr<Parameter> head, double norm_epsilon, bool recompute_blocks);
+
+  // Collective over all ranks. Failures of the wire are thrown as StatusError.
+  DecoderOutput forward(const TokenBatch& batch);
+  // Logits over this tensor rank's slice of the vocabulary, [T, V_local]. Collective over all ranks.
+  at::Tensor logits(const TokenBatch& batch);
+
+  ParameterList parameters();  // in the order of their use
+  std::span<const std::unique_ptr<DecoderBlock>> blocks() const { return blocks_; }
+
+ private:
+  BlockOutput run_blocks(const TokenBatch& batch);
+  at::Tensor project(const at::Tensor& x_tD, const TokenBatch& batch);
+
+  const Mesh& mesh_;
+  int64_t vocabulary_;
+  std::unique_ptr<Parameter> embedding_;
+  std::vector<std::unique_ptr<DecoderBlock>> blocks_;
+  std::unique_ptr<Parameter> norm_;
+  std::unique_ptr<Parameter> head_;
+  double norm_epsilon_;
+  bool recompute_blocks_;
+};
+
+}  // namespace switchyard

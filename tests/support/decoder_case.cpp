@@ -1,0 +1,128 @@
+#include "tests/support/decoder_case.h"
+
+#include <ATen/ATen.h>
+
+#include "launch/train/assemble.h"
+#include "parallel/gradient/clip.h"
+#include "parallel/gradient/reducer.h"
+#include "parallel/optimizer/adamw.h"
+#include "runtime/base/status.h"
+#include "tests/support/gatherer.h"
+
+namespace switchyard {
+namespace {
+
+at::Tensor box_of(const at::Tensor& whole, const Box& box) {
+  at::Tensor part = whole;
+  for (size_t d = 0; d < box.extent.size(); ++d) {
+    part = part.narrow(static_cast<int64_t>(d), box.offset[d], box.extent[d]);
+  }
+  return part;
+}
+
+void load_initial(const std::map<std::string, at::Tensor>& initial, ShardedAdamW& optimizer) {
+  for (TensorPart& tensor : optimizer.state()) {
+    const auto it = initial.find(tensor.name);
+    if (it != initial.end()) tensor.data.copy_(box_of(it->second, tensor.box));
+  }
+  throw_if_error(optimizer.gather_values());
+}
+
+double sum_over_ranks(const at::Tensor& share, Communicator& world) {
+  at::Tensor sum = share.detach().to(at::kDouble).reshape({1}).clone();
+  throw_if_error(world.all_reduce(sum, ReduceOp::kSum).wait());
+  return sum.item<double>();
+}
+
+TokenBatch batch_of(const DecoderCase& what, const Mesh& mesh, size_t step, int64_t part) {
+  TokenBatch batch =
+      cut_batch(what.steps[step], part, what.parts, mesh.size(Axis::kData), mesh.index(Axis::kData));
+  batch.step = static_cast<int64_t>(step);
+  return batch;
+}
+
+void add_logits(const DecoderCase& what, const Mesh& mesh, Decoder& model, Gatherer& gatherer) {
+  const at::NoGradGuard no_grad;
+  const int64_t part_tokens = what.steps[0].tokens.numel() / what.parts;
+  const auto [vocab_begin, vocab_end] = cut(what.vocabulary, mesh.size(Axis::kTensor), mesh.index(Axis::kTensor));
+  for (int64_t part = 0; part < what.parts; ++part) {
+    const TokenBatch batch = batch_of(what, mesh, 0, part);
+    const at::Tensor logits = model.logits(batch);
+    const Box box{{part * part_tokens + batch.first_token, vocab_begin}, {logits.size(0), vocab_end - vocab_begin}};
+    gatherer.add("logits", {part_tokens * what.parts, what.vocabulary}, box, logits);
+  }
+}
+
+}  // namespace
+
+DecoderCase small_decoder_case() {
+  DecoderCase what;
+  what.model.width = 16;
+  what.model.layers = 3;
+  what.model.init_scale = 0.4;
+  what.model.attention.heads = 6;
+  what.model.attention.kv_heads = 3;
+  what.model.attention.head_width = 4;
+  what.model.feed_forward.width = 22;
+  what.model.moe.first_dense = 1;
+  what.model.moe.experts = 5;
+  what.model.moe.experts_per_token = 2;
+  what.model.moe.expert_width = 10;
+  what.model.moe.shared_experts = 1;
+  what.vocabulary = 61;
+  what.parts = 2;
+  what.optimizer.clip = 0.5;
+  what.lr = {1e-3, 2e-3, 2e-3, 1e-3, 5e-4};
+  for (size_t s = 0; s < what.lr.size(); ++s) what.steps.push_back(random_step(6, 7, what.vocabulary, 5, 100 + s));
+  return what;
+}
+
+DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_logits) {
+  Gatherer gradients, parameters, logits;
+  DecoderRun run;
+  shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
+  run_mesh(shape, [&](const Mesh& mesh) {
+    auto model = assemble(what.model, what.vocabulary, what.dtype, what.recompute, mesh);
+    // Small buckets, so that there are several of each kind.
+    GradientReducer reducer(model->parameters(), mesh, {.bucket_bytes = 4096});
+    ShardedAdamW optimizer(reducer, mesh, what.optimizer);
+    optimizer.initialise_all(what.seed);
+    if (!what.initial.empty()) load_initial(what.initial, optimizer);
+    if (gather_logits) add_logits(what, mesh, *model, logits);
+
+    for (size_t step = 0; step < what.steps.size(); ++step) {
+      double loss = 0, auxiliary_loss = 0;
+      reducer.begin_step();
+      for (int64_t part = 0; part < what.parts; ++part) {
+        if (part + 1 == what.parts) reducer.begin_last_part();
+        const DecoderOutput output = model->forward(batch_of(what, mesh, step, part));
+        (output.loss + output.auxiliary_loss).backward();
+        loss += sum_over_ranks(output.loss, mesh.world());
+        auxiliary_loss += sum_over_ranks(output.auxiliary_loss, mesh.world());
+      }
+      throw_if_error(reducer.finish());
+      const double norm = value_or_throw(gradient_norm(reducer.shards(), mesh.world()));
+      if (step == 0) {
+        for (const Shard& shard : reducer.shards()) {
+          gradients.add(shard.slice->spec.name, shard.slice->spec.shape, shard.box, shard.gradient);
+        }
+      }
+      throw_if_error(optimizer.update(what.lr[step], clip_factor(norm, what.optimizer.clip)));
+      if (mesh.world().rank() == 0) {
+        run.loss.push_back(loss);
+        run.auxiliary_loss.push_back(auxiliary_loss);
+        run.grad_norm.push_back(norm);
+      }
+    }
+    for (const TensorPart& tensor : optimizer.state()) {
+      if (tensor.name.starts_with("optimizer.")) continue;
+      parameters.add(tensor.name, tensor.shape, tensor.box, tensor.data);
+    }
+  });
+  run.gradients = gradients.take();
+  run.parameters = parameters.take();
+  if (gather_logits) run.logits = logits.take().at("logits");
+  return run;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,14 @@
+// Golden values that a script of tests/golden wrote.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+
+namespace switchyard {
+
+// All tensors of tests/golden/<file>, by name. A missing file is an error.
+std::map<std::string, at::Tensor> read_golden(const std::string& file);
+
+}  // namespace switchyard
