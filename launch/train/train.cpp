@@ -15,6 +15,7 @@
 #include "launch/train/loop.h"
 #include "launch/train/run_directory.h"
 #include "launch/train/saving.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
 namespace {
@@ -72,6 +73,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   if (speaks) console_storage.emplace(std::cout, output_is_terminal(), 0, config.train.steps);
   Console* const console = speaks ? &*console_storage : nullptr;
 
+  SY_RETURN_IF_ERROR(agree(world, choose_device(config.run.device).status()));
   SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape,
                       agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,

@@ -16,12 +16,12 @@ namespace {
 using dnnl::memory;
 
 // oneDNN keeps the kernels of the last shapes in a cache of its own, shared by all threads: a look-up costs 2–4 µs, a
-// new shape 0.1–0.5 ms and 15–30 KB. Its default of 1024 kernels is too few where experts meet new row counts all the
-// time.
-constexpr int kCachedKernels = 2048;
+// new shape 0.1–0.5 ms and about 0.3 MB of memory, which bounds how many are worth keeping where experts meet new row
+// counts all the time.
+constexpr int kCachedKernels = 384;
 
 // So that few shapes are new, rows beyond a multiple of kRowBlock are a product of their own: no slower from
-// kSplitRows on. (Kernels for run-time sizes lose 3–8 % in bf16 and up to 40 % in fp32 on every call, a second pass
+// kSplitRows on. (Kernels for run-time sizes lose 3–33 % in bf16 and up to 40 % in fp32 on every call, a second pass
 // over a weight gradient 6 %: that one keeps its exact inner size.)
 constexpr int64_t kRowBlock = 64;
 constexpr int64_t kSplitRows = 256;
