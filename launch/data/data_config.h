@@ -26,7 +26,7 @@ struct DataConfig {
     v("train", train,
       "data set: the path of its .bin and .idx without these; `random`: random tokens, to measure speed");
     v("validation", validation, "held-out data set, as above; empty: none");
-    v("validation_sequences", validation_sequences, "sequences of it that a validation takes")
+    v("validation_sequences", validation_sequences, "held-out sequences that a validation takes")
         .at_least(0)
         .zero_is("all");
     v("sequence", sequence, "tokens a sequence").at_least(1);

@@ -41,7 +41,7 @@ struct DecoderConfig {
     v("family", family, "kind of model").one_of({"decoder"});
     v("width", width, "of the residual stream").at_least(1);
     v("layers", layers, "number of blocks").at_least(1);
-    v("vocabulary", vocabulary, "tokens; auto: the tokenizer's").at_least(0).zero_is("auto");
+    v("vocabulary", vocabulary, "number of tokens; auto: the tokenizer's").at_least(0).zero_is("auto");
     v("tie_embeddings", tie_embeddings, "use the embedding as the output head too");
     v("norm_epsilon", norm_epsilon, "added to the mean square in RMSNorm").above(0);
     v("init_scale", init_scale,

@@ -102,6 +102,14 @@ TEST_F(CommandLine, ConfigPrintsEveryKeyAndReadsItsOwnOutput) {
   EXPECT_EQ(run("config " + file("y.yaml", first.out)).out, first.out);
 }
 
+TEST_F(CommandLine, ConfigPrintsTheShippedOnes) {
+  for (const auto& entry : std::filesystem::directory_iterator(SWITCHYARD_SOURCE "/configs")) {
+    const Outcome printed = run("config " + entry.path().string());
+    EXPECT_EQ(printed.code, 0) << printed.err;
+    EXPECT_THAT(printed.out, HasSubstr("experts_per_token: "));
+  }
+}
+
 TEST_F(CommandLine, ReferenceNamesEveryKey) {
   const Outcome reference = run("config --reference");
   EXPECT_EQ(reference.code, 0);

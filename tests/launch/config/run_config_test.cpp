@@ -1,5 +1,7 @@
 #include "launch/config/run_config.h"
 
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,6 +31,22 @@ TEST(RunConfig, DefaultsObeyTheirOwnRulesAndReadBack) {
 TEST(RunConfig, AcceptsTheDocumentedKeys) {
   const auto config = parse(R"(
 run:        {dir: runs/quickstart, seed: 1234}
+model:
+  family: decoder
+  width: 512
+  layers: 4
+  tie_embeddings: false
+  attention:    {kind: gqa, heads: 8, kv_heads: 4, head_width: 64, rope_theta: 10000}
+  feed_forward: {width: 1408, activation: swiglu}
+  moe:
+    every: 1
+    first_dense: 0
+    experts: 16
+    experts_per_token: 4
+    expert_width: 512
+    activation: swiglu
+    shared_experts: 0
+    router: {kind: softmax, renormalise: true, aux_loss: 0.01, z_loss: 0.001}
 data:       {tokenizer: path, train: prefix, validation: prefix, sequence: 512}
 train:      {steps: 1000, global_batch: 64, accumulation: 4, precision: bf16, validate_every: 100}
 optimizer:  {kind: adamw, lr: 3e-4, betas: [0.9, 0.95], weight_decay: 0.1, clip: 1.0, schedule: {kind: cosine, warmup: 100, min_lr: 3e-5}}
@@ -37,8 +55,26 @@ checkpoint: {every: 200, keep: 3, resume: auto}
 )");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->parallel.data, 0);
+  EXPECT_EQ(config->model.feed_forward.width, 1408);
+  EXPECT_EQ(config->model.moe.experts_per_token, 4);
+  EXPECT_EQ(config->model.moe.router.z_loss, 0.001);
   EXPECT_EQ(config->optimizer.schedule.min_lr, 3e-5);
   EXPECT_EQ(config->train.compute_precision(), Precision::kBf16);
+}
+
+TEST(RunConfig, ShippedConfigsAreReadAndReadBack) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(SWITCHYARD_SOURCE "/configs")) {
+    SCOPED_TRACE(entry.path());
+    const auto config = read_config<RunConfig>(entry.path().string(), {});
+    ASSERT_TRUE(config.ok()) << config.status();
+    const std::string text = dump_yaml(*config);
+    const auto read = parse(text);
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(dump_yaml(*read), text);
+    ++count;
+  }
+  EXPECT_GE(count, 2);
 }
 
 TEST(RunConfig, PartsOfAStepMustBeEqual) {
