@@ -5,18 +5,23 @@ Exit codes: 0 done, 69 the index cannot be reached, 65 what came has another che
 """
 
 import hashlib
+import http.client
 import json
 import os
 import re
 import sys
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
-
-from pip._internal.configuration import Configuration
-from pip._internal.models.index import PyPI
 
 
 def index_url():
+    try:
+        from pip._internal.configuration import Configuration
+        from pip._internal.models.index import PyPI
+    except ImportError:  # no pip here: its environment variable still counts
+        return os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")
     configuration = Configuration(isolated=False)
     configuration.load()
     settings = dict(configuration.items())
@@ -62,6 +67,8 @@ def download(url, partial):
             if percent // 10 != shown:
                 shown = percent // 10
                 print(f"  {os.path.basename(partial)[:-5]}: {percent} % of {total >> 20} MiB", flush=True)
+    if done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
 
 def sha256(path):
@@ -79,11 +86,12 @@ def main(filename, expected, output):
             try:
                 download(file_url(index_url(), filename), partial)
                 break
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
+            except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
                 if attempt == 4:
                     raise
-                print(f"  interrupted ({e}), continuing", flush=True)
-    except OSError as e:
+                print(f"  interrupted ({e}), trying again", flush=True)
+                time.sleep(2**attempt)
+    except (OSError, http.client.HTTPException) as e:
         print(f"cannot download {filename}: {e}; run again to continue", file=sys.stderr)
         return 69
     if sha256(partial) != expected:

@@ -11,11 +11,13 @@ skipped, a download that broke off is continued.
 
   --preset NAME      CMake preset to build (default cpu-release; also cpu-debug, cpu-asan, cuda-release)
   --target NAME      what to build (default switchyard; all builds the tests too)
-  --libtorch DIR     use this LibTorch (the folder that holds include/ and lib/) instead of the cached one
+  --libtorch DIR     use this LibTorch (the folder that holds include/ and lib/) instead of the cached one; the build
+                     folder remembers it
   --no-packages      do not touch system packages: another distribution, a site's own MPI, or no root. CMake then says
-                     what it cannot find; point it with CMAKE_PREFIX_PATH and MPI_HOME.
-  --prepare-only     install packages and LibTorch, do not build (do this on a login node; compute nodes without a
-                     network then only need --no-packages)
+                     what it cannot find; point it with CMAKE_PREFIX_PATH and MPI_HOME. launch/train.sh --no-setup
+                     and tests/run.sh --no-setup then use what was built.
+  --prepare-only     install packages and LibTorch, do not build (do this on a login node; nodes without a network
+                     then only need --no-packages)
   -h, --help         this text
 
 LibTorch goes to ${XDG_CACHE_HOME:-~/.cache}/switchyard and is shared by all clones. The binary finds its libraries
@@ -26,20 +28,28 @@ TEXT
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 preset=cpu-release target=switchyard libtorch='' packages=yes build=yes
+say() { printf '[setup] %s\n' "$*"; }
+fail() { printf '[setup] error: %s\n' "$*" >&2; exit 69; }
+misused() { printf '[setup] error: %s (see launch/setup.sh --help)\n' "$*" >&2; exit 64; }
+
 while [ $# -gt 0 ]; do
   case $1 in
-    --preset) preset=${2:?--preset needs a name}; shift 2 ;;
-    --target) target=${2:?--target needs a name}; shift 2 ;;
-    --libtorch) libtorch=${2:?--libtorch needs a folder}; shift 2 ;;
+    --preset|--target|--libtorch)
+      [ -n "${2:-}" ] || misused "$1 needs a value"
+      case $1 in
+        --preset) preset=$2 ;;
+        --target) target=$2 ;;
+        --libtorch) libtorch=$(realpath -m "$2") ;;
+      esac
+      shift 2 ;;
     --no-packages) packages=no; shift ;;
     --prepare-only) build=no; shift ;;
     -h|--help) usage; exit 0 ;;
-    *) echo "setup.sh: unknown option $1 (see launch/setup.sh --help)" >&2; exit 64 ;;
+    *) misused "unknown option $1" ;;
   esac
 done
-
-say() { printf '[setup] %s\n' "$*"; }
-fail() { printf '[setup] error: %s\n' "$*" >&2; exit 69; }
+cd "$root"
+grep -q "\"configurePreset\": \"$preset\"" CMakePresets.json || misused "no preset $preset in CMakePresets.json"
 
 # Versions: those of Debian 12; the code also compiles against the newer ones of Debian 13 and Ubuntu 24.04.
 debian_packages=(
@@ -84,9 +94,21 @@ wheels=(
 )
 
 install_libtorch() {
-  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/switchyard
+  local known
+  known=$(sed -n 's/^SWITCHYARD_LIBTORCH:[A-Z]*=//p' "build/$preset/CMakeCache.txt" 2>/dev/null || true)
+  if [[ $known != */switchyard/libtorch-* && -e $known/lib/libtorch_cpu.so ]]; then  # given with --libtorch before
+    libtorch=$known
+    return
+  fi
+  [ -n "${XDG_CACHE_HOME:-}${HOME:-}" ] || fail "neither XDG_CACHE_HOME nor HOME is set: set one, or give --libtorch DIR"
+  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/switchyard tool
   local home=$cache/libtorch-2.11.0
-  mkdir -p "$cache"
+  libtorch=$home/torch
+  [ ! -e "$home/complete" ] || return 0
+  for tool in python3 unzip flock; do
+    command -v "$tool" >/dev/null || fail "fetching LibTorch needs $tool: install it, or give --libtorch DIR"
+  done
+  mkdir -p "$cache" && [ -w "$cache" ] || fail "cannot write $cache: set XDG_CACHE_HOME, or give --libtorch DIR"
   exec 9>"$cache/lock"
   flock 9  # another clone may be at it
   if [ ! -e "$home/complete" ]; then
@@ -105,8 +127,7 @@ install_libtorch() {
     mv "$staging" "$home"
     for ((i = 0; i < ${#wheels[@]}; i += 2)); do rm -f "$cache/${wheels[i]}"; done
   fi
-  flock -u 9
-  libtorch=$home/torch
+  exec 9>&-
 }
 
 [ "$packages" = no ] || install_packages
@@ -115,10 +136,9 @@ install_libtorch() {
 [ "$build" = yes ] || { say "ready to build"; exit 0; }
 
 say "building $target with preset $preset"
-cd "$root"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cmake --preset "$preset" -DSWITCHYARD_LIBTORCH="$libtorch" >"$log" 2>&1 ||
   { cat "$log" >&2; fail "CMake could not configure"; }
-cmake --build --preset "$preset" --target "$target"
+cmake --build --preset "$preset" --target "$target" || fail "the build stopped; the lines above say where"
 say "built build/$preset"
