@@ -6,11 +6,12 @@
 #include <absl/strings/str_cat.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "launch/config/binder.h"
 #include "launch/config/document.h"
+#include "parallel/checkpoint/checkpoint.h"
+#include "parallel/checkpoint/folder.h"
 #include "runtime/storage/atomic_file.h"
 
 namespace switchyard {
@@ -60,24 +61,27 @@ absl::Status RunDirectory::check_previous_run(const RunConfig& config) const {
                             differences.message()));
 }
 
+// Newer checkpoints than the one to go on from would be what the next run goes on from, and what is kept.
+absl::Status RunDirectory::check_resume_path(const RunConfig& config) const {
+  const std::string& resume = config.checkpoint.resume;
+  if (resume == "auto" || resume == "never") return absl::OkStatus();
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> start, Checkpoint::open(resume));
+  SY_ASSIGN_OR_RETURN(const FolderListing listing, list_checkpoints(checkpoints_path()));
+  if (listing.steps.empty() || listing.steps.front() <= start->step()) return absl::OkStatus();
+  return error(ErrorCategory::kBadConfig,
+               absl::StrCat("checkpoint.resume=", resume, " is of step ", start->step(), ", but run directory ", path_,
+                            " holds newer checkpoints, up to step ", listing.steps.front(),
+                            ": choose another with run.dir=PATH, or move the newer ones out of ", checkpoints_path()));
+}
+
 absl::StatusOr<RunDirectory> RunDirectory::open(const RunConfig& config) {
   RunDirectory directory(config.run.dir);
   SY_RETURN_IF_ERROR(directory.create_folders());
   SY_RETURN_IF_ERROR(directory.lock());
   SY_RETURN_IF_ERROR(directory.check_previous_run(config));
+  SY_RETURN_IF_ERROR(directory.check_resume_path(config));
   SY_RETURN_IF_ERROR(write_file_atomically(directory.config_path(), dump_yaml(config)));
   return directory;
-}
-
-absl::Status check_free_space(const std::string& path, int64_t bytes) {
-  struct statvfs info = {};
-  if (::statvfs(path.c_str(), &info) != 0) return io_error("cannot examine", path, errno);
-  const double free = static_cast<double>(info.f_bavail) * static_cast<double>(info.f_frsize);
-  if (free >= static_cast<double>(bytes)) return absl::OkStatus();
-  constexpr double kMiB = 1024.0 * 1024.0;
-  return error(ErrorCategory::kIo, absl::StrCat(path, " has ", static_cast<int64_t>(free / kMiB), " MiB free, and ",
-                                                static_cast<int64_t>(static_cast<double>(bytes) / kMiB),
-                                                " MiB are needed: make room, or choose another disk"));
 }
 
 }  // namespace switchyard

@@ -16,8 +16,8 @@ class RunDirectory {
  public:
   // Rank 0 only. Creates what is missing, locks the directory, and saves the resolved config. A directory that already
   // has checkpoints is only taken where `config` may resume from them: kBadConfig for a run of another model or data
-  // (naming the keys) and for checkpoint.resume=never; kIo where the directory cannot be written or another run
-  // holds it.
+  // (naming the keys), for checkpoint.resume=never, and for a checkpoint.resume older than the directory's newest; kIo
+  // where the directory cannot be written or another run holds it; Checkpoint::open's errors.
   static absl::StatusOr<RunDirectory> open(const RunConfig& config);
 
   const std::string& path() const { return path_; }
@@ -30,12 +30,10 @@ class RunDirectory {
   absl::Status create_folders() const;
   absl::Status lock();
   absl::Status check_previous_run(const RunConfig& config) const;
+  absl::Status check_resume_path(const RunConfig& config) const;
 
   std::string path_;
   FileDescriptor lock_;
 };
-
-// kIo where the filesystem of `path` has less than `bytes` free for this user.
-absl::Status check_free_space(const std::string& path, int64_t bytes);
 
 }  // namespace switchyard

@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "launch/config/binder.h"
+#include "parallel/checkpoint/write_checkpoint.h"
+#include "runtime/comm/loopback.h"
 
 namespace switchyard {
 namespace {
@@ -96,12 +98,25 @@ TEST_F(RunDirectoryTest, WithoutACheckpointThereIsNothingToKeep) {
   EXPECT_TRUE(RunDirectory::open(config_).ok());
 }
 
-TEST(FreeSpace, IsComparedWithWhatIsNeeded) {
-  EXPECT_TRUE(check_free_space(testing::TempDir(), 1).ok());
-  const absl::Status full = check_free_space(testing::TempDir(), int64_t{1} << 62);
-  EXPECT_EQ(error_category(full), ErrorCategory::kIo);
-  EXPECT_THAT(std::string(full.message()), HasSubstr("make room"));
-  EXPECT_EQ(error_category(check_free_space("/nonexistent", 1)), ErrorCategory::kMissingInput);
+TEST_F(RunDirectoryTest, NewerCheckpointsAreNotLeftBehind) {
+  begin_a_run_with_a_checkpoint();  // of step 10
+  Loopback ranks(1);
+  for (const int64_t step : {5, 10}) {
+    ASSERT_TRUE(write_checkpoint(root_ + "/other", step, {}, "{}", ranks.rank(0)).ok());
+  }
+  config_.train.steps = 77;
+  config_.checkpoint.resume = root_ + "/other/step-00000005";
+  expect_failure(ErrorCategory::kBadConfig, "is of step 5, but run directory " + config_.run.dir +
+                                                " holds newer checkpoints, up to step 10: choose another");
+  config_.checkpoint.resume = root_ + "/none";
+  expect_failure(ErrorCategory::kMissingInput, "/none is not a checkpoint");
+  // Refused configs have not replaced the saved one.
+  const auto saved = read_config<RunConfig>(config_.run.dir + "/config.yaml");
+  ASSERT_TRUE(saved.ok());
+  EXPECT_NE(saved->train.steps, 77);
+
+  config_.checkpoint.resume = root_ + "/other/step-00000010";
+  EXPECT_TRUE(RunDirectory::open(config_).ok());
 }
 
 }  // namespace
