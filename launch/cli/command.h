@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include <absl/status/status.h>
 
@@ -19,6 +21,11 @@ struct Command {
   std::function<absl::Status()> local;                   // runs in one process
   std::function<absl::Status(MpiSession&)> distributed;  // runs on every rank of a job
 };
+
+// What goes on with a run that stopped: the same arguments, from its newest checkpoint. `resume`: its
+// checkpoint.resume.
+std::string command_to_go_on(const std::string& config, const std::vector<std::string>& overrides,
+                             const std::string& resume);
 
 void add_train(CLI::App& app, Command& command);
 void add_evaluate(CLI::App& app, Command& command);

@@ -13,7 +13,8 @@
 namespace switchyard {
 namespace {
 
-constexpr char kAbout[] = "Measures the loss of a run's newest checkpoint on its validation data.";
+constexpr char kAbout[] =
+    "Measures the loss of a run's newest checkpoint, or of checkpoint.resume=PATH, on its validation data.";
 
 constexpr char kExamples[] = R"(Examples:
   mpirun -n 2 switchyard evaluate runs/quickstart
@@ -29,8 +30,8 @@ absl::StatusOr<RunConfig> config_of(const Arguments& arguments) {
   if (!std::filesystem::is_directory(arguments.source, code)) {
     return read_config<RunConfig>(arguments.source, arguments.overrides);
   }
-  // The directory may have moved since its config was saved.
-  std::vector<std::string> overrides = {"run.dir=" + arguments.source};
+  // The directory may have moved since its config was saved, and where that run began is of no interest.
+  std::vector<std::string> overrides = {"run.dir=" + arguments.source, "checkpoint.resume=auto"};
   overrides.insert(overrides.end(), arguments.overrides.begin(), arguments.overrides.end());
   return read_config<RunConfig>(arguments.source + "/config.yaml", overrides);
 }

@@ -34,12 +34,20 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   absl::StatusOr<RunConfig> config = read_config<RunConfig>(arguments.config, arguments.overrides);
   SY_RETURN_IF_ERROR(agree(session.world(), config.status()));
   session.set_timeout(absl::Seconds(config->communication.timeout));
-  TrainOptions options{*std::move(config), arguments.dry_run, absl::StrCat("switchyard train ", arguments.config)};
-  for (const std::string& word : arguments.overrides) absl::StrAppend(&options.command, " '", word, "'");
-  return train(options, session.world());
+  const std::string command = command_to_go_on(arguments.config, arguments.overrides, config->checkpoint.resume);
+  return train({*std::move(config), arguments.dry_run, command}, session.world());
 }
 
 }  // namespace
+
+std::string command_to_go_on(const std::string& config, const std::vector<std::string>& overrides,
+                             const std::string& resume) {
+  std::string command = absl::StrCat("switchyard train ", config);
+  for (const std::string& word : overrides) absl::StrAppend(&command, " '", word, "'");
+  // The last override wins; never, or an older checkpoint, would be refused now.
+  if (resume != "auto") absl::StrAppend(&command, " checkpoint.resume=auto");
+  return command;
+}
 
 void add_train(CLI::App& app, Command& command) {
   CLI::App* train = app.add_subcommand("train", kAbout);

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include "launch/cli/command.h"
 #include "launch/config/document.h"
 #include "launch/config/run_config.h"
 
@@ -129,6 +130,25 @@ TEST_F(CommandLine, BadConfigsAre78AndMissingOnes66) {
   EXPECT_THAT(missing.err, HasSubstr("none.yaml"));
   EXPECT_EQ(run("evaluate " + folder_).code, 66);
   EXPECT_EQ(run("prepare --input " + folder_ + "/none --output " + folder_ + "/data").code, 66);
+}
+
+TEST_F(CommandLine, EvaluatingADirectoryIsAboutItsNewestCheckpointWhereverItsRunBegan) {
+  file("config.yaml",
+       "{data: {train: random, validation: random, sequence: 8}, checkpoint: {resume: /began/here},\n"
+       " model: {width: 8, layers: 1, vocabulary: 32, attention: {heads: 2, kv_heads: 1, head_width: 4}}}\n");
+  const Outcome newest = run("evaluate " + folder_);
+  EXPECT_EQ(newest.code, 66);
+  EXPECT_THAT(newest.err, HasSubstr("no checkpoint in " + folder_ + "/checkpoints"));
+  const Outcome named = run("evaluate " + folder_ + " checkpoint.resume=/that/one");
+  EXPECT_EQ(named.code, 66);
+  EXPECT_THAT(named.err, HasSubstr("/that/one is not a checkpoint"));
+}
+
+TEST_F(CommandLine, TheCommandToGoOnStartsFromTheNewestCheckpoint) {
+  EXPECT_EQ(command_to_go_on("x.yaml", {"train.steps=7"}, "auto"), "switchyard train x.yaml 'train.steps=7'");
+  EXPECT_EQ(command_to_go_on("x.yaml", {}, "never"), "switchyard train x.yaml checkpoint.resume=auto");
+  EXPECT_EQ(command_to_go_on("x.yaml", {"checkpoint.resume=a/step-00000010"}, "a/step-00000010"),
+            "switchyard train x.yaml 'checkpoint.resume=a/step-00000010' checkpoint.resume=auto");
 }
 
 TEST_F(CommandLine, RanksThatFailAlikeSpeakOnce) {
