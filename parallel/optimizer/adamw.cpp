@@ -48,8 +48,9 @@ ShardedAdamW::ShardedAdamW(const GradientReducer& reducer, const Mesh& mesh, Opt
       const at::Tensor value = shard.parameter->value().detach().view(-1).narrow(
           0, shard.slice->offset + shard.range.begin, shard.range.size());
       const auto options = value.options().dtype(accumulate_dtype(value.scalar_type()));
-      state.m = at::zeros(value.sizes(), options);
-      state.v = at::zeros(value.sizes(), options);
+      // Not zeroed yet: a dry run asks for the sizes of a model that may not fit here.
+      state.m = at::empty(value.sizes(), options);
+      state.v = at::empty(value.sizes(), options);
       if (value.dtype() == options.dtype()) {
         state.master = value;
         continue;

@@ -18,10 +18,11 @@ namespace switchyard {
 
 class ShardedAdamW {
  public:
-  // Borrows both. Moments start at 0; values and masters are as they come until initialise_all() or loading. Local.
+  // Borrows both. Nothing is initialised, and no memory touched, until initialise_all() or loading. Local.
   ShardedAdamW(const GradientReducer& reducer, const Mesh& mesh, OptimizerConfig config);
 
-  // Local: every rank initialises its boxes, and equal boxes are equal by construction.
+  // Values, masters, and moments of 0. Local: every rank initialises its boxes, and equal boxes are equal by
+  // construction.
   void initialise_all(uint64_t seed);
 
   // One update from the reducer's shards, whose gradients are first multiplied by `gradient_scale`; afterwards all

@@ -12,6 +12,7 @@
 
 #include "parallel/gradient/reducer.h"
 #include "parallel/parameter/initialise.h"
+#include "runtime/device/memory.h"
 #include "runtime/numerics/precision.h"
 #include "runtime/numerics/random.h"
 #include "tests/support/ranks.h"
@@ -57,6 +58,7 @@ TEST(AdamW, FiveStepsMatchPyTorch) {
       }
       GradientReducer reducer(list, *mesh);
       ShardedAdamW optimizer(reducer, *mesh, config);
+      optimizer.initialise_all(1);  // for the moments
       for (size_t p = 0; p < 2; ++p) list[p]->value().detach().copy_(tensor_of(expected["initial"][p], shape, dtype));
       for (size_t step = 0; step < golden["rates"].size(); ++step) {
         for (size_t p = 0; p < 2; ++p) {
@@ -269,6 +271,21 @@ TEST_P(AdamWOnLayouts, LoadedMastersReachAllRanks) {
 }
 
 // Masters of bf16 values start from the exact draw, not from the rounded value.
+// A dry run of a model that does not fit must not touch what it asks for.
+TEST(AdamW, TouchesNoMemoryBeforeItIsInitialised) {
+  run_ranks(1, [](Communicator& world) {
+    const auto mesh = make_mesh(world, test_layouts().front());
+    const std::vector<int64_t> shape = {64 << 20};
+    Slice slice;
+    slice.spec = {"large", shape, Box::whole(shape), {Axis::kData}, {Axis::kData}};
+    const int64_t before = resident_bytes();
+    Parameter parameter(shape, at::kFloat, {slice});
+    GradientReducer reducer({&parameter}, *mesh);
+    const ShardedAdamW optimizer(reducer, *mesh, {});
+    EXPECT_LT(resident_bytes() - before, int64_t{256} << 20);  // of 1 GiB
+  });
+}
+
 TEST(AdamW, Bf16MastersStartUnrounded) {
   run_ranks(1, [](Communicator& world) {
     TrainingRank bf16(world, test_layouts().front(), at::kBFloat16), fp32(world, test_layouts().front(), at::kFloat);
