@@ -1,5 +1,6 @@
 #include "runtime/comm/operation.h"
 
+#include <algorithm>
 #include <thread>
 
 #include <absl/strings/str_cat.h>
@@ -18,8 +19,10 @@ std::string short_path(const std::string& path) {
   return start == std::string::npos || start == 0 ? path : path.substr(start + 1);
 }
 
+// Within what the clock can count, also for a timeout that means never.
 std::chrono::steady_clock::time_point deadline_after(absl::Duration timeout) {
-  return std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  constexpr absl::Duration kLongest = absl::Hours(24 * 365 * 10);
+  return std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(std::min(timeout, kLongest));
 }
 
 // How a waiting rank leaves the core to others: first it only steps aside, since most waits are short, then it sleeps.

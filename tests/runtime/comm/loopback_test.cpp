@@ -1,6 +1,7 @@
 #include "runtime/comm/loopback.h"
 
 #include <ATen/ATen.h>
+#include <absl/time/clock.h>
 #include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
@@ -40,6 +41,15 @@ TEST(Loopback, RefusesWhatCannotBeReduced) {
   Loopback alone(1);
   EXPECT_THROW((void)alone.rank(0).all_reduce(at::ones({2}, at::kBool), ReduceOp::kSum), CheckError);
   EXPECT_THROW((void)alone.rank(0).all_reduce(at::ones({2, 3}).t(), ReduceOp::kSum), CheckError);
+}
+
+TEST(Loopback, ATimeoutMayMeanNever) {
+  run_ranks(2,
+            [](Communicator& world) {
+              if (world.rank() == 0) absl::SleepFor(absl::Milliseconds(50));
+              throw_if_error(world.barrier().wait());
+            },
+            {.timeout = absl::InfiniteDuration(), .nodes = {}});
 }
 
 // Whoever falls, the others must not wait for it: without the abort they would sit here for the time-out's two minutes.
