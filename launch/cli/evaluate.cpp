@@ -8,7 +8,7 @@
 
 #include "launch/cli/command.h"
 #include "launch/config/binder.h"
-#include "launch/train/agreement.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {

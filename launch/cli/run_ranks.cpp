@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "launch/cli/report.h"
-#include "launch/train/agreement.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {

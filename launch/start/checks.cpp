@@ -8,6 +8,7 @@
 #include <absl/strings/str_split.h>
 
 #include "runtime/base/status.h"
+#include "runtime/comm/exchange.h"
 
 namespace switchyard {
 namespace {
@@ -50,7 +51,7 @@ absl::Status check_builds(const std::vector<RankFacts>& facts) {
 absl::Status check_configs(Communicator& world, const std::vector<RankFacts>& facts, const std::string& config_text) {
   const Camps camps = camps_of(facts, &RankFacts::config_hash);
   if (camps.size() == 1) return absl::OkStatus();
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> configs, gather_texts(world, config_text));
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> configs, all_gather_texts(world, config_text));
   const std::vector<int>& reference = camps.front().second;
   std::string text = "the ranks were started with different configs; give all the same file and overrides:";
   for (size_t camp = 1; camp < camps.size(); ++camp) {

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 
-#include <ATen/ATen.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
@@ -13,6 +11,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/exchange.h"
 
 namespace switchyard {
 namespace {
@@ -66,33 +65,11 @@ void divide_cores(std::vector<RankFacts>& ranks) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> gather_texts(Communicator& world, const std::string& mine) {
-  const at::Tensor sizes = at::empty({world.size()}, at::kLong);
-  const std::vector<int64_t> ones(world.size(), 1);
-  const at::Tensor size = at::full({1}, static_cast<int64_t>(mine.size()), at::kLong);
-  SY_RETURN_IF_ERROR(world.all_gather(size, sizes, ones).wait());
-
-  const int64_t* begin = sizes.const_data_ptr<int64_t>();
-  const std::vector<int64_t> rows(begin, begin + world.size());
-  const at::Tensor send = at::empty({static_cast<int64_t>(mine.size())}, at::kByte);
-  std::copy(mine.begin(), mine.end(), send.mutable_data_ptr<uint8_t>());
-  const at::Tensor recv = at::empty({std::accumulate(rows.begin(), rows.end(), int64_t{0})}, at::kByte);
-  SY_RETURN_IF_ERROR(world.all_gather(send, recv, rows).wait());
-
-  std::vector<std::string> texts;
-  const uint8_t* next = recv.const_data_ptr<uint8_t>();
-  for (const int64_t count : rows) {
-    texts.emplace_back(next, next + count);
-    next += count;
-  }
-  return texts;
-}
-
 absl::StatusOr<std::vector<RankFacts>> gather_facts(Communicator& world, const RankFacts& mine) {
   SY_RETURN_IF_ERROR(world.barrier().wait());
   RankFacts told = mine;
   told.clock = absl::Now();
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> texts, gather_texts(world, pack(told)));
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> texts, all_gather_texts(world, pack(told)));
   std::vector<RankFacts> ranks;
   for (const std::string& text : texts) ranks.push_back(unpack(text));
   divide_cores(ranks);

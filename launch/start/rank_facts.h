@@ -28,9 +28,6 @@ struct RankFacts {
 // Collective; `mine` needs no threads and no clock. The result, by rank, is the same on all ranks.
 absl::StatusOr<std::vector<RankFacts>> gather_facts(Communicator& world, const RankFacts& mine);
 
-// Collective. The ranks' texts (any bytes, any lengths) by rank.
-absl::StatusOr<std::vector<std::string>> gather_texts(Communicator& world, const std::string& mine);
-
 // "rank 3 on host b", "ranks 0-2, 5 on hosts a, b".
 std::string who(const std::vector<RankFacts>& facts, const std::vector<int>& ranks);
 

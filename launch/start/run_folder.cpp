@@ -7,8 +7,9 @@
 #include <absl/time/clock.h>
 
 #include "launch/start/checks.h"
-#include "launch/train/agreement.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/storage/atomic_file.h"
 #include "runtime/storage/file.h"
 
@@ -53,9 +54,9 @@ absl::Status check_run_folder(Communicator& world, const std::vector<RankFacts>&
   const bool writer = world.rank() == 0;
   const std::string my_nonce = writer ? draw_nonce() : "";
   SY_RETURN_IF_ERROR(agree(world, writer ? write_probe(folder, my_nonce) : absl::OkStatus()));
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> nonces, gather_texts(world, my_nonce));
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> nonces, all_gather_texts(world, my_nonce));
   const bool seen = sees_probe(folder, nonces.front(), patience);
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> answers, gather_texts(world, seen ? "seen" : ""));
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> answers, all_gather_texts(world, seen ? "seen" : ""));
   if (writer) {
     std::error_code ignored;
     std::filesystem::remove(probe_in(folder, my_nonce), ignored);

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "launch/start/checks.h"
-#include "launch/train/agreement.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 #include "runtime/storage/checksum.h"
 
 namespace switchyard {

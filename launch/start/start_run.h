@@ -31,7 +31,7 @@ struct RunStart {
 };
 
 // Collective over `world`. Hosts that can't talk end it with kCommunication on the two ranks concerned only (abort the
-// job then); every other error is agreed by all ranks (launch/train/agreement.h): different builds or clocks
+// job then); every other error is agreed by all ranks (runtime/comm/agreement.h): different builds or clocks
 // kUnavailable, different configs or a run directory that some hosts don't see kBadConfig, one that can't be written
 // kIo.
 absl::StatusOr<RunStart> start_run(Communicator& world, const StartOptions& options);

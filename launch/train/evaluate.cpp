@@ -1,21 +1,22 @@
 #include "launch/train/evaluate.h"
 
+#include <cmath>
+#include <iostream>
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <absl/strings/str_format.h>
 
-#include <cmath>
-#include <iostream>
-
-#include "launch/train/agreement.h"
 #include "launch/train/saving.h"
 #include "launch/train/validation.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 
 absl::Status evaluate(const RunConfig& config, Communicator& world) {
   if (config.data.validation.empty()) {
-    return agree(world, error(ErrorCategory::kBadConfig, "data.validation is not set: there is nothing to evaluate on"));
+    return agree(world,
+                 error(ErrorCategory::kBadConfig, "data.validation is not set: there is nothing to evaluate on"));
   }
   if (config.run.threads > 0) at::set_num_threads(config.run.threads);
   SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
@@ -39,8 +40,8 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   SY_RETURN_IF_ERROR(restore(*job, *checkpoint));
   SY_ASSIGN_OR_RETURN(const double loss, validation_loss(*job));
   if (console) {
-    console->line(absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, loss,
-                                  std::exp(loss)));
+    console->line(
+        absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, loss, std::exp(loss)));
   }
   return absl::OkStatus();
 }

@@ -4,18 +4,20 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
-#include "launch/train/agreement.h"
 #include "launch/train/flops.h"
 #include "launch/train/saving.h"
 #include "launch/train/signals.h"
 #include "launch/train/train_step.h"
 #include "launch/train/validation.h"
+#include "runtime/comm/agreement.h"
 #include "runtime/device/memory.h"
 
 namespace switchyard {
 namespace {
 
-bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
+bool is_due(int64_t step, int64_t every) {
+  return every > 0 && step % every == 0;
+}
 
 // What every rank must know of the others after a step.
 struct Shared {
@@ -49,10 +51,10 @@ StepMetrics metrics_of(const Job& job, const StepOutcome& outcome, double second
 }
 
 absl::Status diverged(const Job& job, const std::string& command) {
-  return error(ErrorCategory::kDiverged,
-               absl::StrCat("loss or gradient was not finite in ", job.state.skipped_in_row,
-                            " steps in a row, up to step ", job.state.step,
-                            "; go on from the last checkpoint with a lower optimizer.lr: ", command));
+  return error(
+      ErrorCategory::kDiverged,
+      absl::StrCat("loss or gradient was not finite in ", job.state.skipped_in_row, " steps in a row, up to step ",
+                   job.state.step, "; go on from the last checkpoint with a lower optimizer.lr: ", command));
 }
 
 // A checkpoint that can't be written is no reason to lose the run while there is time to write another.
@@ -61,8 +63,8 @@ absl::Status save_and_report(const Job& job, const LoopOptions& options, bool la
   const bool may_go_on = !last && error_category(status) == ErrorCategory::kIo;
   if (status.ok() || !may_go_on) return status;
   if (options.console) {
-    options.console->line(absl::StrCat("warning: no checkpoint at step ", job.state.step, ", training goes on: ",
-                                       std::string(status.message())));
+    options.console->line(absl::StrCat("warning: no checkpoint at step ", job.state.step,
+                                       ", training goes on: ", std::string(status.message())));
   }
   return absl::OkStatus();
 }
@@ -94,9 +96,10 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
       SY_RETURN_IF_ERROR(save_and_report(job, options, last));
     }
     if (shared.stop && job.state.step < train.steps) {
-      return error(ErrorCategory::kStoppedEarly,
-                   absl::StrCat("stopped by a signal after step ", job.state.step, " of ", train.steps,
-                                ", checkpoint saved in ", checkpoints_folder(job.config), "; go on with: ", options.command));
+      return error(
+          ErrorCategory::kStoppedEarly,
+          absl::StrCat("stopped by a signal after step ", job.state.step, " of ", train.steps, ", checkpoint saved in ",
+                       checkpoints_folder(job.config), "; go on with: ", options.command));
     }
   }
   return absl::OkStatus();

@@ -3,8 +3,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "launch/config/binder.h"
-#include "launch/train/agreement.h"
 #include "parallel/checkpoint/write_checkpoint.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
@@ -21,7 +21,9 @@ absl::Status check_same_run(const Job& job, const RunState& saved) {
 
 }  // namespace
 
-std::string checkpoints_folder(const RunConfig& config) { return config.run.dir + "/checkpoints"; }
+std::string checkpoints_folder(const RunConfig& config) {
+  return config.run.dir + "/checkpoints";
+}
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> find_checkpoint(const RunConfig& config, const std::string& resume,
                                                             Communicator& world, Console* console) {
@@ -36,8 +38,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> find_checkpoint(const RunConfig& con
 
 absl::Status save(const Job& job) {
   ScopedSpan span(job.recorder, "checkpoint");
-  return write_checkpoint(checkpoints_folder(job.config), job.state.step, job.optimizer->state(), to_json(job.state), job.mesh.world(),
-                          {.keep = job.config.checkpoint.keep});
+  return write_checkpoint(checkpoints_folder(job.config), job.state.step, job.optimizer->state(), to_json(job.state),
+                          job.mesh.world(), {.keep = job.config.checkpoint.keep});
 }
 
 absl::Status restore(Job& job, Checkpoint& checkpoint) {

@@ -1,20 +1,20 @@
 #include "launch/train/train.h"
 
+#include <iostream>
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <absl/strings/str_cat.h>
 
-#include <iostream>
-
 #include "launch/config/document.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
-#include "launch/train/agreement.h"
 #include "launch/train/estimate.h"
 #include "launch/train/flops.h"
 #include "launch/train/loop.h"
 #include "launch/train/run_directory.h"
 #include "launch/train/saving.h"
+#include "runtime/comm/agreement.h"
 #include "runtime/device/device.h"
 
 namespace switchyard {
@@ -22,8 +22,8 @@ namespace {
 
 absl::Status print_estimate(const Job& job, Console* console) {
   MemoryEstimate largest = estimate_memory(job);
-  at::Tensor bytes = at::tensor(
-      {largest.rank_parameters, largest.values, largest.gradients, largest.optimizer, largest.activations});
+  at::Tensor bytes =
+      at::tensor({largest.rank_parameters, largest.values, largest.gradients, largest.optimizer, largest.activations});
   SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(bytes, ReduceOp::kMax).wait());
   largest.rank_parameters = bytes[0].item<int64_t>();
   largest.values = bytes[1].item<int64_t>();
@@ -108,13 +108,12 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   SY_RETURN_IF_ERROR(agree(world, speaks ? open_outputs(*job, metrics, *directory) : absl::OkStatus()));
   SY_ASSIGN_OR_RETURN(const double peak, peak_of_all_ranks(config, world));
   if (console) console_storage.emplace(std::cout, output_is_terminal(), job->state.step, config.train.steps);
-  SY_RETURN_IF_ERROR(run_loop(*job, {.command = options.command,
-                                     .peak_flops = peak,
-                                     .console = console,
-                                     .metrics = metrics ? &*metrics : nullptr}));
+  SY_RETURN_IF_ERROR(run_loop(
+      *job,
+      {.command = options.command, .peak_flops = peak, .console = console, .metrics = metrics ? &*metrics : nullptr}));
   if (console) {
-    console->line(absl::StrCat("done: ", job->state.step, " steps; checkpoints in ", checkpoints_folder(config), ", metrics in ",
-                               config.run.dir, "/metrics.jsonl"));
+    console->line(absl::StrCat("done: ", job->state.step, " steps; checkpoints in ", checkpoints_folder(config),
+                               ", metrics in ", config.run.dir, "/metrics.jsonl"));
   }
   return absl::OkStatus();
 }

@@ -11,10 +11,11 @@
 #include <absl/strings/str_split.h>
 
 #include "parallel/checkpoint/box_runs.h"
-#include "parallel/checkpoint/exchange.h"
 #include "parallel/checkpoint/folder.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/storage/checksum.h"
 #include "runtime/storage/scalar_type.h"
 
@@ -193,8 +194,8 @@ absl::StatusOr<LatestCheckpoint> find_latest(const std::filesystem::path& root, 
     if (latest.ok())
       for (const std::string& line : latest->skipped) absl::StrAppend(&lines, "\n", line);
   }
-  SY_RETURN_IF_ERROR(broadcast_status(latest.status(), control));
-  SY_ASSIGN_OR_RETURN(lines, broadcast_text(lines, control));
+  SY_RETURN_IF_ERROR(broadcast_status(control, latest.status()));
+  SY_ASSIGN_OR_RETURN(lines, broadcast_text(control, lines));
   absl::Status status;
   if (control.rank() != 0) {
     latest->skipped = absl::StrSplit(lines, '\n');
@@ -205,7 +206,7 @@ absl::StatusOr<LatestCheckpoint> find_latest(const std::filesystem::path& root, 
     status = opened.status();
     if (opened.ok()) latest->checkpoint = *std::move(opened);
   }
-  SY_RETURN_IF_ERROR(share_failure(status, control));
+  SY_RETURN_IF_ERROR(agree(control, status));
   return latest;
 }
 

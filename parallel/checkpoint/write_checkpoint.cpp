@@ -11,11 +11,12 @@
 #include <absl/strings/str_join.h>
 
 #include "parallel/checkpoint/checkpoint.h"
-#include "parallel/checkpoint/exchange.h"
 #include "parallel/checkpoint/folder.h"
 #include "parallel/checkpoint/manifest.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/storage/atomic_file.h"
 #include "runtime/storage/checksum.h"
 #include "runtime/storage/safetensors.h"
@@ -145,11 +146,11 @@ absl::Status write_checkpoint(const std::filesystem::path& root, int64_t step, s
   SY_CHECK_GE(step, 0);
   const bool root_rank = control.rank() == 0;
   const std::filesystem::path staging = staging_path(root, step);
-  SY_RETURN_IF_ERROR(broadcast_status(root_rank ? begin_staging(root, step) : absl::OkStatus(), control));
+  SY_RETURN_IF_ERROR(broadcast_status(control, root_rank ? begin_staging(root, step) : absl::OkStatus()));
 
   const std::string file_name = absl::StrFormat("boxes-%05d-of-%05d.safetensors", control.rank(), control.size());
   const std::string piece = encode_piece(write_boxes(staging, file_name, parts));
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> pieces, gather_texts(piece, control));
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> pieces, gather_texts(control, piece));
 
   absl::Status status;
   if (root_rank) {
@@ -159,7 +160,7 @@ absl::Status write_checkpoint(const std::filesystem::path& root, int64_t step, s
     if (!status.ok()) std::filesystem::remove_all(staging, ignored);
     if (status.ok() && options.keep > 0) keep_newest(root, step, options.keep);
   }
-  return broadcast_status(status, control);
+  return broadcast_status(control, status);
 }
 
 }  // namespace switchyard

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "launch/start/binding.h"
-#include "launch/train/agreement.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_folder.h"
 
