@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "layers/ops/matmul.h"
+#include "parallel/parameter/borrow.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
@@ -82,15 +83,14 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     ctx->save_for_backward({rows_RD, h_RP});
     ctx->saved_data["counts"] = counts;
     ctx->saved_data["activation"] = static_cast<int64_t>(activation);
-    ctx->saved_data["up"] = reinterpret_cast<int64_t>(up);
-    ctx->saved_data["down"] = reinterpret_cast<int64_t>(down);
+    ctx->saved_data["up"] = borrow(*up);
+    ctx->saved_data["down"] = borrow(*down);
     return compute({activation, *up, *down}, rows_RD, counts, h_RP);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const Block block{static_cast<Activation>(ctx->saved_data["activation"].toInt()),
-                      *reinterpret_cast<Parameter*>(ctx->saved_data["up"].toInt()),
-                      *reinterpret_cast<Parameter*>(ctx->saved_data["down"].toInt())};
+                      borrowed<Parameter>(ctx->saved_data["up"]), borrowed<Parameter>(ctx->saved_data["down"])};
     const std::vector<int64_t> counts = ctx->saved_data["counts"].toIntVector();
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor d_RD =

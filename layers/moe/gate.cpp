@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "layers/ops/matmul.h"
+#include "parallel/parameter/borrow.h"
 #include "runtime/numerics/precision.h"
 
 namespace switchyard {
@@ -25,7 +26,7 @@ struct GateFunction : torch::autograd::Function<GateFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const at::Tensor& value,
                             Parameter* weight) {
     context->save_for_backward({x_TD});
-    context->saved_data["weight"] = reinterpret_cast<int64_t>(weight);
+    context->saved_data["weight"] = borrow(*weight);
     at::Tensor logits_TE =
         at::empty({x_TD.size(0), value.size(0)}, x_TD.options().dtype(accumulate_dtype(x_TD.scalar_type())));
     matmul(logits_TE, x_TD, value, {.transpose_b = true});
@@ -33,7 +34,7 @@ struct GateFunction : torch::autograd::Function<GateFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    Parameter& weight = *reinterpret_cast<Parameter*>(context->saved_data["weight"].toInt());
+    Parameter& weight = borrowed<Parameter>(context->saved_data["weight"]);
     const at::Tensor x_TD = context->get_saved_variables()[0];
     const std::vector<at::Tensor> g = terms(gradients[0].contiguous(), x_TD.scalar_type());
     for (const at::Tensor& term_TE : g) {

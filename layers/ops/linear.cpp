@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "layers/ops/matmul.h"
+#include "parallel/parameter/borrow.h"
 
 namespace switchyard {
 namespace {
@@ -15,14 +16,14 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   // `value` is weight->value(): an input only so that the product is recorded when x needs no gradient.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_TI, const at::Tensor& value, Parameter* weight) {
     ctx->save_for_backward({x_TI});
-    ctx->saved_data["weight"] = reinterpret_cast<int64_t>(weight);
+    ctx->saved_data["weight"] = borrow(*weight);
     at::Tensor y_TO = at::empty({x_TI.size(0), value.size(0)}, x_TI.options());
     matmul(y_TO, x_TI, value, {.transpose_b = true});
     return y_TO;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    Parameter& weight = *reinterpret_cast<Parameter*>(ctx->saved_data["weight"].toInt());
+    Parameter& weight = borrowed<Parameter>(ctx->saved_data["weight"]);
     const at::Tensor x_TI = ctx->get_saved_variables()[0];
     const at::Tensor g_TO = gradients[0].contiguous();
     // The weight first: its reduction may start while dx is computed.
