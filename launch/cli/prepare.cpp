@@ -41,7 +41,11 @@ absl::Status run(PrepareOptions options) {
   absl::PrintF("documents=%d tokens=%d validation_documents=%d validation_tokens=%d vocabulary=%d\n", report->documents,
                report->tokens, report->validation_documents, report->validation_tokens, report->vocabulary_size);
   absl::PrintF("data.tokenizer: %s\ndata.train: %s\n", report->tokenizer, options.output);
-  if (report->validation_documents > 0) absl::PrintF("data.validation: %s.validation\n", options.output);
+  if (report->unigram_loss) {
+    absl::PrintF("data.validation: %s.validation\n", options.output);
+    absl::PrintF("unigram_loss=%.3f nats a token: what knowing only token frequencies gives on data.validation\n",
+                 *report->unigram_loss);
+  }
   return absl::OkStatus();
 }
 

@@ -8,7 +8,7 @@
 namespace switchyard {
 
 std::string to_json(const DataDescription& description) {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"documents", description.documents},
       {"tokens", description.tokens},
       {"vocabulary_size", description.vocabulary_size},
@@ -19,6 +19,7 @@ std::string to_json(const DataDescription& description) {
         {"max_length", description.max_length},
         {"validation_fraction", description.validation_fraction}}},
   };
+  if (description.unigram_loss) json["unigram_loss"] = *description.unigram_loss;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -42,6 +43,7 @@ absl::StatusOr<std::optional<DataDescription>> read_description(const std::strin
     settings.at("format").get_to(description.format);
     settings.at("max_length").get_to(description.max_length);
     settings.at("validation_fraction").get_to(description.validation_fraction);
+    if (json.contains("unigram_loss")) description.unigram_loss = json.at("unigram_loss").get<double>();
     return std::optional(std::move(description));
   } catch (const nlohmann::json::exception& failure) {
     return error(ErrorCategory::kBadData,

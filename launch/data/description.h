@@ -23,6 +23,8 @@ struct DataDescription {
   std::string format;
   int64_t max_length = 0;
   double validation_fraction = 0;
+  // Of a held-out set: unigram_loss (unigram.h) under the counts of the set it was held out from.
+  std::optional<double> unigram_loss;
 };
 
 std::string to_json(const DataDescription& description);

@@ -16,6 +16,7 @@
 #include "launch/data/ordered_workers.h"
 #include "launch/data/tokenizer.h"
 #include "launch/data/training_lines.h"
+#include "launch/data/unigram.h"
 #include "runtime/storage/atomic_file.h"
 #include "runtime/storage/checksum.h"
 
@@ -77,7 +78,8 @@ class Preparation {
   absl::StatusOr<EncodedDocuments> encode(RawDocuments raw, const Tokenizer& tokenizer) const;
   absl::Status write(const EncodedDocuments& encoded);
   absl::Status check_sides() const;
-  std::string description(const Tokenizer& tokenizer, const IndexedWriter& data) const;
+  std::string description(const Tokenizer& tokenizer, const IndexedWriter& data,
+                          std::optional<double> unigram_loss) const;
   void report_progress(const char* stage, const CorpusReader& reader) const;
 
   const PrepareOptions& options_;
@@ -86,6 +88,8 @@ class Preparation {
   const int64_t threads_;
   std::optional<IndexedWriter> training_;
   std::optional<IndexedWriter> validation_;
+  std::vector<int64_t> training_counts_;  // by token
+  std::vector<int64_t> validation_counts_;
   int64_t documents_ = 0;
   int64_t text_bytes_ = 0;
 };
@@ -122,6 +126,8 @@ absl::StatusOr<Tokenizer> Preparation::make_tokenizer() {
 absl::Status Preparation::open_outputs(int64_t vocabulary) {
   SY_ASSIGN_OR_RETURN(IndexedWriter training, IndexedWriter::create(options_.output, vocabulary));
   training_.emplace(std::move(training));
+  training_counts_.assign(static_cast<size_t>(vocabulary), 0);
+  validation_counts_ = training_counts_;
   if (options_.validation_fraction == 0) return absl::OkStatus();
   SY_ASSIGN_OR_RETURN(IndexedWriter validation, IndexedWriter::create(options_.output + kHeldOut, vocabulary));
   validation_.emplace(std::move(validation));
@@ -149,6 +155,8 @@ absl::StatusOr<EncodedDocuments> Preparation::encode(RawDocuments raw, const Tok
 absl::Status Preparation::write(const EncodedDocuments& encoded) {
   for (const Encoded& document : encoded.documents) {
     IndexedWriter& data = document.held_out ? *validation_ : *training_;
+    std::vector<int64_t>& counts = document.held_out ? validation_counts_ : training_counts_;
+    for (const int32_t token : document.tokens) ++counts[static_cast<size_t>(token)];
     std::span<const int32_t> rest(document.tokens);
     const size_t most = options_.max_length > 0 ? static_cast<size_t>(options_.max_length) : rest.size();
     for (; !rest.empty(); rest = rest.subspan(std::min(most, rest.size()))) {
@@ -185,7 +193,8 @@ absl::Status Preparation::check_sides() const {
                             "; change --validation-fraction, or cut the text into more files"));
 }
 
-std::string Preparation::description(const Tokenizer& tokenizer, const IndexedWriter& data) const {
+std::string Preparation::description(const Tokenizer& tokenizer, const IndexedWriter& data,
+                                     std::optional<double> unigram_loss) const {
   const std::string trained = std::filesystem::path(options_.output + ".model").filename().string();
   return to_json({.documents = data.documents(),
                   .tokens = data.tokens(),
@@ -195,7 +204,8 @@ std::string Preparation::description(const Tokenizer& tokenizer, const IndexedWr
                   .inputs = options_.inputs,
                   .format = options_.format,
                   .max_length = options_.max_length,
-                  .validation_fraction = options_.validation_fraction});
+                  .validation_fraction = options_.validation_fraction,
+                  .unigram_loss = unigram_loss});
 }
 
 void Preparation::report_progress(const char* stage, const CorpusReader& reader) const {
@@ -228,12 +238,13 @@ absl::StatusOr<PrepareReport> Preparation::run() {
   if (validation_) {
     report.validation_documents = validation_->documents();
     report.validation_tokens = validation_->tokens();
+    report.unigram_loss = unigram_loss(training_counts_, validation_counts_);
     SY_RETURN_IF_ERROR(validation_->commit());
-    SY_RETURN_IF_ERROR(
-        write_file_atomically(options_.output + kHeldOut + ".json", description(tokenizer, *validation_)));
+    SY_RETURN_IF_ERROR(write_file_atomically(options_.output + kHeldOut + ".json",
+                                             description(tokenizer, *validation_, report.unigram_loss)));
   }
   SY_RETURN_IF_ERROR(training_->commit());
-  const std::string text = description(tokenizer, *training_);
+  const std::string text = description(tokenizer, *training_, std::nullopt);
   SY_RETURN_IF_ERROR(json.write(text.data(), static_cast<int64_t>(text.size())));
   SY_RETURN_IF_ERROR(json.commit());
   return report;

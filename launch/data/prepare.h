@@ -1,10 +1,12 @@
 // `switchyard prepare`: text to a tokenised data set. Writes PREFIX.bin and PREFIX.idx (indexed_dataset.h), PREFIX.json
 // (description.h), PREFIX.model where a tokenizer is trained, and PREFIX.validation.{bin,idx,json} where documents are
-// held out. Every document ends with </s>. The same options and inputs give the same bytes on any number of threads.
+// held out; the last then holds their unigram loss. Every document ends with </s>. The same options and inputs give the
+// same bytes on any number of threads.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,7 +42,8 @@ struct PrepareReport {
   int64_t tokens = 0;
   int64_t validation_documents = 0;
   int64_t validation_tokens = 0;
-  int64_t text_bytes = 0;  // of both
+  std::optional<double> unigram_loss = std::nullopt;  // of the held-out documents (unigram.h)
+  int64_t text_bytes = 0;                             // of both
   int64_t vocabulary_size = 0;
   std::string tokenizer;  // the path of the .model
 };

@@ -5,8 +5,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
 
 #include "launch/config/document.h"
+#include "launch/data/description.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
 #include "launch/train/estimate.h"
@@ -43,6 +45,16 @@ absl::Status begin(Job& job, Console* console) {
   }
   SY_RETURN_IF_ERROR(restore(job, *checkpoint));
   if (console) console->line(absl::StrCat("resumed from ", checkpoint->path().string()));
+  return absl::OkStatus();
+}
+
+// What the validation loss has to beat, where the data set says it.
+absl::Status print_validation(const Job& job, Console& console) {
+  if (!job.validation) return absl::OkStatus();
+  SY_ASSIGN_OR_RETURN(const auto description, read_description(job.config.data.validation));
+  if (!description || !description->unigram_loss) return absl::OkStatus();
+  console.line(absl::StrFormat("validation  %d tokens; knowing only token frequencies gives a loss of %.3f",
+                               description->tokens, *description->unigram_loss));
   return absl::OkStatus();
 }
 
@@ -100,6 +112,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   };
   SY_RETURN_IF_ERROR(agree(world, open_directory()));
   SY_RETURN_IF_ERROR(agree(world, open_data(*job)));
+  SY_RETURN_IF_ERROR(agree(world, console ? print_validation(*job, *console) : absl::OkStatus()));
   job->state.config = dump_yaml(config);
   job->state.vocabulary = vocabulary;
   SY_RETURN_IF_ERROR(begin(*job, console));

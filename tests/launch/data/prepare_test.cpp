@@ -1,5 +1,6 @@
 #include "launch/data/prepare.h"
 
+#include <cmath>
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include "launch/data/indexed_dataset.h"
 #include "launch/data/ordered_workers.h"
 #include "launch/data/tokenizer.h"
+#include "launch/data/unigram.h"
 #include "tests/launch/data/corpus_testing.h"
 #include "tests/launch/data/data_testing.h"
 #include "tests/support/small_disk.h"
@@ -61,6 +63,16 @@ class PrepareTest : public testing::Test {
       texts.push_back(value_or_throw(tokenizer.decode(ids)));
     }
     return texts;
+  }
+
+  // How often each token occurs.
+  static std::vector<int64_t> counts(const std::string& prefix, const Tokenizer& tokenizer) {
+    const auto data = value_or_throw(IndexedDataset::open(prefix));
+    std::vector<int64_t> result(static_cast<size_t>(tokenizer.vocabulary_size()));
+    for (int64_t d = 0; d < data.documents(); ++d) {
+      for (const int32_t token : tokens(data, d)) ++result[static_cast<size_t>(token)];
+    }
+    return result;
   }
 
   std::vector<std::string> outputs() const {
@@ -144,6 +156,14 @@ TEST_F(PrepareTest, HeldOutDocumentsAreInOneSideOnly) {
   EXPECT_GT(held_out.size(), 8u);
   EXPECT_LT(held_out.size(), 44u);
   for (const std::string& text : held_out) EXPECT_EQ(std::count(training.begin(), training.end(), text), 0);
+
+  const std::vector<int64_t> t = counts(given.output, tokenizer), h = counts(given.output + ".validation", tokenizer);
+  ASSERT_TRUE(report->unigram_loss.has_value());
+  EXPECT_NEAR(*report->unigram_loss, unigram_loss(t, h), 1e-12);
+  const auto description = value_or_throw(read_description(given.output + ".validation"));
+  ASSERT_TRUE(description.has_value() && description->unigram_loss.has_value());
+  EXPECT_EQ(*description->unigram_loss, *report->unigram_loss);
+  EXPECT_FALSE(value_or_throw(read_description(given.output))->unigram_loss.has_value());
   EXPECT_TRUE(check_tokenizer(given.output + ".validation", tokenizer.hash()).ok());
 }
 
@@ -256,6 +276,12 @@ TEST_F(PrepareTest, PathsThatAreNotThere) {
   expect_error(prepare(given).status(), ErrorCategory::kMissingInput, {"none.model"});
   given = options("in/100.txt/d");  // its folder is a file
   EXPECT_FALSE(prepare(given).ok());
+}
+
+TEST(UnigramLoss, AgainstAHandCount) {
+  // Training a a a b, held out a b b c, where d occurs in neither: p = 4/8, 2/8, 1/8, 1/8, that is 1 + 2 + 2 + 3 bits.
+  EXPECT_NEAR(unigram_loss(std::vector<int64_t>{3, 1, 0, 0}, std::vector<int64_t>{1, 2, 1, 0}), 2 * std::log(2.0),
+              1e-15);
 }
 
 TEST(OrderedWorkers, KeepOrderAndStopAtTheFirstError) {
