@@ -1,8 +1,8 @@
 #include "launch/train/assemble.h"
 
-#include <absl/strings/str_cat.h>
-
 #include <cmath>
+
+#include <absl/strings/str_cat.h>
 
 #include "layers/moe/experts.h"
 #include "layers/moe/softmax_router.h"

@@ -1,9 +1,9 @@
 // What a run's model consists of, on one page.
 #pragma once
 
-#include <c10/core/ScalarType.h>
-
 #include <memory>
+
+#include <c10/core/ScalarType.h>
 
 #include "layers/models/decoder/config.h"
 #include "layers/models/decoder/decoder.h"

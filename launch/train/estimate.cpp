@@ -1,9 +1,9 @@
 #include "launch/train/estimate.h"
 
+#include <set>
+
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
-
-#include <set>
 
 namespace switchyard {
 namespace {
@@ -49,8 +49,12 @@ int64_t activation_bytes(const Job& job) {
   return static_cast<int64_t>(elements * c10::elementSize(compute_dtype(config.train.compute_precision())));
 }
 
-std::string gib(int64_t bytes) { return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / (1 << 30)); }
-std::string millions(int64_t n) { return absl::StrFormat("%.1f M", static_cast<double>(n) * 1e-6); }
+std::string gib(int64_t bytes) {
+  return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / (1 << 30));
+}
+std::string millions(int64_t n) {
+  return absl::StrFormat("%.1f M", static_cast<double>(n) * 1e-6);
+}
 
 }  // namespace
 
@@ -89,15 +93,15 @@ MemoryEstimate estimate_memory(const Job& job) {
 }
 
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {
-  return absl::StrCat(
-      "layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
-      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "\n", "step        ",
-      config.train.global_batch, " sequences of ", config.data.sequence, " tokens in ", config.train.accumulation,
-      " parts, ", config.train.precision, "\n", "parameters  ", millions(largest.model_parameters), ", ",
-      millions(largest.active_parameters), " active a token, at most ", millions(largest.rank_parameters),
-      " on a rank\n", "memory      at most ", gib(largest.total()), " a rank: values ", gib(largest.values),
-      ", gradients ", gib(largest.gradients), ", optimizer ", gib(largest.optimizer), ", activations about ",
-      gib(largest.activations), "\n");
+  return absl::StrCat("layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ",
+                      shape.expert_data, " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "\n",
+                      "step        ", config.train.global_batch, " sequences of ", config.data.sequence, " tokens in ",
+                      config.train.accumulation, " parts, ", config.train.precision, "\n", "parameters  ",
+                      millions(largest.model_parameters), ", ", millions(largest.active_parameters),
+                      " active a token, at most ", millions(largest.rank_parameters), " on a rank\n",
+                      "memory      at most ", gib(largest.total()), " a rank: values ", gib(largest.values),
+                      ", gradients ", gib(largest.gradients), ", optimizer ", gib(largest.optimizer),
+                      ", activations about ", gib(largest.activations), "\n");
 }
 
 }  // namespace switchyard

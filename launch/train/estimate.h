@@ -9,9 +9,9 @@
 namespace switchyard {
 
 struct MemoryEstimate {
-  int64_t model_parameters = 0;   // logical elements of the whole model
-  int64_t active_parameters = 0;  // of which a token meets so many
-  int64_t rank_parameters = 0;    // elements that this rank holds
+  int64_t model_parameters = 0;                                       // logical elements of the whole model
+  int64_t active_parameters = 0;                                      // of which a token meets so many
+  int64_t rank_parameters = 0;                                        // elements that this rank holds
   int64_t values = 0, gradients = 0, optimizer = 0, activations = 0;  // bytes on this rank
   int64_t total() const { return values + gradients + optimizer + activations; }
 };

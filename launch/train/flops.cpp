@@ -21,8 +21,8 @@ double flops_per_token(const DecoderConfig& config, int64_t vocabulary, int64_t 
       weights += experts * projections(moe.activation) * moe.expert_width * config.width;
       weights += static_cast<double>(moe.experts) * config.width;
     } else {
-      weights += static_cast<double>(projections(config.feed_forward.activation)) * config.feed_forward.width *
-                 config.width;
+      weights +=
+          static_cast<double>(projections(config.feed_forward.activation)) * config.feed_forward.width * config.width;
     }
   }
   const double context = static_cast<double>(sequence) / 2;

@@ -2,9 +2,9 @@
 // multiplications that the model needs, not those that recomputation adds.
 #pragma once
 
-#include <c10/core/ScalarType.h>
-
 #include <cstdint>
+
+#include <c10/core/ScalarType.h>
 
 #include "layers/models/decoder/config.h"
 

@@ -41,10 +41,10 @@ std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, cons
   job->vocabulary = vocabulary;
   job->model = assemble(config.model, vocabulary, compute_dtype(config.train.compute_precision()),
                         config.train.recompute == "layer", mesh);
-  job->reducer = std::make_unique<GradientReducer>(
-      job->model->parameters(), mesh,
-      ReducerOptions{.bucket_bytes = int64_t{config.communication.bucket_mb} << 20,
-                     .observer = record_reductions(recorder)});
+  job->reducer =
+      std::make_unique<GradientReducer>(job->model->parameters(), mesh,
+                                        ReducerOptions{.bucket_bytes = int64_t{config.communication.bucket_mb} << 20,
+                                                       .observer = record_reductions(recorder)});
   job->optimizer = std::make_unique<ShardedAdamW>(*job->reducer, mesh, config.optimizer);
   return job;
 }
@@ -53,10 +53,10 @@ absl::Status open_data(Job& job) {
   const RunConfig& config = job.config;
   const DataRank data{.ranks = job.mesh.size(Axis::kData), .rank = job.mesh.index(Axis::kData)};
   SY_ASSIGN_OR_RETURN(auto train, open_source(job, config.data.train, true));
-  job.batches = std::make_unique<BatchLoader>(
-      std::move(train), BatchLoader::Options{.global_batch = config.train.global_batch,
-                                             .accumulation = config.train.accumulation,
-                                             .data = data});
+  job.batches =
+      std::make_unique<BatchLoader>(std::move(train), BatchLoader::Options{.global_batch = config.train.global_batch,
+                                                                           .accumulation = config.train.accumulation,
+                                                                           .data = data});
   if (config.data.validation.empty()) return absl::OkStatus();
   SY_ASSIGN_OR_RETURN(auto validation, open_source(job, config.data.validation, false));
   job.validation = std::make_unique<ValidationLoader>(std::move(validation), config.data.validation_sequences,

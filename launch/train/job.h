@@ -1,10 +1,10 @@
 // What a training run consists of on this rank, built in one place for a mesh.
 #pragma once
 
-#include <absl/status/statusor.h>
-
 #include <cstdint>
 #include <memory>
+
+#include <absl/status/statusor.h>
 
 #include "launch/config/run_config.h"
 #include "launch/data/batch_loader.h"

@@ -1,9 +1,9 @@
 // The training loop: steps, validation, checkpoints, and an orderly stop.
 #pragma once
 
-#include <absl/status/status.h>
-
 #include <string>
+
+#include <absl/status/status.h>
 
 #include "launch/train/console.h"
 #include "launch/train/job.h"

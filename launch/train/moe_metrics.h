@@ -16,8 +16,8 @@ class MoeMetrics {
 
   // After each part's forward.
   void add_part();
-  // aux_loss and z_loss (before their coefficients, means over parts and layers) and load_imbalance (the step's tokens of
-  // the most loaded expert over the mean, in the worst layer). Empty for a model without experts.
+  // aux_loss and z_loss (before their coefficients, means over parts and layers) and load_imbalance (the step's tokens
+  // of the most loaded expert over the mean, in the worst layer). Empty for a model without experts.
   std::map<std::string, double> take() const;
 
  private:

@@ -1,7 +1,6 @@
 #include "launch/train/run_state.h"
 
 #include <absl/strings/str_cat.h>
-
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/status.h"

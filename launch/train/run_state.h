@@ -1,10 +1,10 @@
 // The part of a run's state that is not a tensor: what a checkpoint's manifest carries as run_state.
 #pragma once
 
-#include <absl/status/statusor.h>
-
 #include <cstdint>
 #include <string>
+
+#include <absl/status/statusor.h>
 
 namespace switchyard {
 

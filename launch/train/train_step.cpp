@@ -1,8 +1,8 @@
 #include "launch/train/train_step.h"
 
-#include <ATen/ATen.h>
-
 #include <cmath>
+
+#include <ATen/ATen.h>
 
 #include "launch/train/moe_metrics.h"
 #include "parallel/gradient/clip.h"
@@ -48,8 +48,7 @@ absl::StatusOr<StepOutcome> run_step(Job& job) {
   outcome.skipped = !std::isfinite(outcome.loss) || !std::isfinite(outcome.grad_norm);
   if (!outcome.skipped) {
     ScopedSpan span(job.recorder, "optimizer");
-    SY_RETURN_IF_ERROR(
-        job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
+    SY_RETURN_IF_ERROR(job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
   }
   return outcome;
 }

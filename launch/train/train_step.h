@@ -1,11 +1,11 @@
 // One training step.
 #pragma once
 
-#include <absl/status/statusor.h>
-
 #include <cstdint>
 #include <map>
 #include <string>
+
+#include <absl/status/statusor.h>
 
 #include "launch/train/job.h"
 

@@ -2,11 +2,11 @@
 // reduce-scatter rows.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
+
+#include <ATen/core/Tensor.h>
 
 #include "layers/build_context.h"
 #include "layers/ops/activation.h"

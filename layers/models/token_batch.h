@@ -1,10 +1,10 @@
 // What one data rank holds of one part of a step's batch. All ranks of a tensor group hold the same.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 namespace switchyard {
 

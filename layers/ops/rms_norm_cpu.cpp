@@ -5,9 +5,9 @@
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 
-#include "runtime/numerics/lanes.h"
 #include "layers/ops/rms_norm.h"
 #include "runtime/base/check.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard::rms_norm_kernel {
 namespace {

@@ -5,8 +5,8 @@
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 
-#include "runtime/numerics/lanes.h"
 #include "layers/ops/rope.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard::rope_kernel {
 namespace {

@@ -1,15 +1,17 @@
 #include "parallel/topology/box.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
-
-#include <algorithm>
 
 #include "runtime/base/check.h"
 
 namespace switchyard {
 
-Box Box::whole(const std::vector<int64_t>& shape) { return {std::vector<int64_t>(shape.size(), 0), shape}; }
+Box Box::whole(const std::vector<int64_t>& shape) {
+  return {std::vector<int64_t>(shape.size(), 0), shape};
+}
 
 int64_t Box::numel() const {
   int64_t product = 1;

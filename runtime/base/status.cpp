@@ -50,8 +50,7 @@ ErrorCategory error_category(const absl::Status& status) {
 
 absl::Status annotate(const absl::Status& status, std::string_view prefix) {
   if (status.ok()) return status;
-  const std::string message =
-      absl::StrCat(absl::string_view(prefix.data(), prefix.size()), ": ", status.message());
+  const std::string message = absl::StrCat(absl::string_view(prefix.data(), prefix.size()), ": ", status.message());
   return error(error_category(status), message);
 }
 

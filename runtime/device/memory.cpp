@@ -21,8 +21,12 @@ int64_t status_bytes(const std::string& key) {
 
 }  // namespace
 
-int64_t resident_bytes() { return status_bytes("VmRSS:"); }
+int64_t resident_bytes() {
+  return status_bytes("VmRSS:");
+}
 
-int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
+int64_t peak_resident_bytes() {
+  return status_bytes("VmHWM:");
+}
 
 }  // namespace switchyard

@@ -35,8 +35,7 @@ double sum_over_ranks(const at::Tensor& share, Communicator& world) {
 }
 
 TokenBatch batch_of(const DecoderCase& what, const Mesh& mesh, size_t step, int64_t part) {
-  TokenBatch batch =
-      cut_batch(what.steps[step], part, what.parts, mesh.size(Axis::kData), mesh.index(Axis::kData));
+  TokenBatch batch = cut_batch(what.steps[step], part, what.parts, mesh.size(Axis::kData), mesh.index(Axis::kData));
   batch.step = static_cast<int64_t>(step);
   return batch;
 }

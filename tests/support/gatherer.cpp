@@ -5,8 +5,7 @@
 
 namespace switchyard {
 
-void Gatherer::add(const std::string& name, const std::vector<int64_t>& shape, const Box& box,
-                   const at::Tensor& data) {
+void Gatherer::add(const std::string& name, const std::vector<int64_t>& shape, const Box& box, const at::Tensor& data) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto [it, fresh] = entries_.try_emplace(name);
   if (fresh) it->second = {at::zeros(shape, at::kDouble), at::zeros(shape, at::kInt)};

@@ -1,12 +1,12 @@
 // Collects the boxes of logical tensors from ranks that are threads into whole tensors.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "parallel/topology/box.h"
 

@@ -1,10 +1,10 @@
 // Golden values that a script of tests/golden wrote.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <map>
 #include <string>
+
+#include <ATen/core/Tensor.h>
 
 namespace switchyard {
 

@@ -1,9 +1,9 @@
 // Batches for tests, cut from one global step as the data loader would cut them.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
+
+#include <ATen/core/Tensor.h>
 
 #include "layers/models/token_batch.h"
 

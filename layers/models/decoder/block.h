@@ -1,10 +1,10 @@
 // One decoder block: x + attention(norm(x)), then x + feed_forward(norm(x)), the latter dense or a mixture of experts.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <memory>
 #include <string>
+
+#include <ATen/core/Tensor.h>
 
 #include "layers/attention/grouped_query.h"
 #include "layers/build_context.h"

@@ -38,12 +38,14 @@ DecoderOutput Decoder::forward(const TokenBatch& batch) {
   const at::Tensor logits_TV = project(hidden.x_tD, batch);
   const double scale = batch.global_targets > 0 ? 1.0 / static_cast<double>(batch.global_targets) : 0.0;
   const auto [vocab_begin, vocab_end] = cut(vocabulary_, mesh_.size(Axis::kTensor), mesh_.index(Axis::kTensor));
-  const at::Tensor loss = cross_entropy(logits_TV, batch.targets, vocab_begin, scale,
-                                        mesh_.group({Axis::kTensor}, Purpose::kLayer));
+  const at::Tensor loss =
+      cross_entropy(logits_TV, batch.targets, vocab_begin, scale, mesh_.group({Axis::kTensor}, Purpose::kLayer));
   return {loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
 }
 
-at::Tensor Decoder::logits(const TokenBatch& batch) { return project(run_blocks(batch).x_tD, batch); }
+at::Tensor Decoder::logits(const TokenBatch& batch) {
+  return project(run_blocks(batch).x_tD, batch);
+}
 
 BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
   Communicator& tensor = mesh_.group({Axis::kTensor}, Purpose::kLayer);
@@ -57,8 +59,7 @@ BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
                              .parts = batch.parts,
                              .step = batch.step};
 
-  BlockOutput state{reduce_scatter_rows(embedding(batch.tokens, *embedding_, vocab_begin), rows, tensor),
-                    {}};
+  BlockOutput state{reduce_scatter_rows(embedding(batch.tokens, *embedding_, vocab_begin), rows, tensor), {}};
   for (const auto& block : blocks_) {
     BlockOutput output;
     if (recompute_blocks_) {

@@ -3,11 +3,11 @@
 // last absent with tied embeddings).
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <memory>
 #include <span>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "layers/build_context.h"
 #include "layers/models/decoder/block.h"

@@ -1,8 +1,8 @@
 #include "runtime/device/memory.h"
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace switchyard {
 namespace {

@@ -1,8 +1,8 @@
 #include "runtime/telemetry/recorder.h"
 
-#include <gtest/gtest.h>
-
 #include <thread>
+
+#include <gtest/gtest.h>
 
 namespace switchyard {
 namespace {

@@ -1,11 +1,12 @@
 // The decoder against a plain PyTorch implementation (tests/golden/make_decoder.py).
 
+#include "tests/support/golden.h"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "runtime/base/status.h"
 #include "tests/support/decoder_case.h"
-#include "tests/support/golden.h"
 
 namespace switchyard {
 namespace {

@@ -8,7 +8,9 @@
 namespace switchyard {
 namespace {
 
-double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 double relative_to_norm(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).norm() / b.norm().clamp_min(1e-30)).item<double>();
@@ -47,18 +49,20 @@ TEST_P(Layouts, EqualOneRankInFp64) {
 
 // mesh_shape(ranks, tensor, expert, expert_tensor). The case has 3 kv heads, 5 experts, 61 tokens of vocabulary and 3
 // sequences a part, so that most layouts are uneven; four data ranks leave one without tokens.
-INSTANTIATE_TEST_SUITE_P(
-    Grid, Layouts,
-    testing::Values(mesh_shape(2), mesh_shape(2, 1, 2), mesh_shape(2, 1, 1, 2), mesh_shape(3), mesh_shape(3, 3),
-                    mesh_shape(3, 1, 3), mesh_shape(3, 3, 3), mesh_shape(3, 1, 1, 3), mesh_shape(4), mesh_shape(4, 1, 2),
-                    mesh_shape(4, 1, 4), mesh_shape(4, 1, 2, 2), mesh_shape(6, 3), mesh_shape(6, 6), mesh_shape(6, 3, 2),
-                    mesh_shape(6, 6, 6), mesh_shape(6, 3, 3, 2), mesh_shape(6, 6, 2, 3), mesh_shape(6, 1, 3, 1),
-                    mesh_shape(6, 6, 1, 2)),
-    [](const auto& layout) {
-      const MeshShape& s = layout.param;
-      return "ranks" + std::to_string(s.ranks()) + "_tensor" + std::to_string(s.tensor) + "_expert" +
-             std::to_string(s.expert) + "_expert_tensor" + std::to_string(s.expert_tensor);
-    });
+INSTANTIATE_TEST_SUITE_P(Grid, Layouts,
+                         testing::Values(mesh_shape(2), mesh_shape(2, 1, 2), mesh_shape(2, 1, 1, 2), mesh_shape(3),
+                                         mesh_shape(3, 3), mesh_shape(3, 1, 3), mesh_shape(3, 3, 3),
+                                         mesh_shape(3, 1, 1, 3), mesh_shape(4), mesh_shape(4, 1, 2),
+                                         mesh_shape(4, 1, 4), mesh_shape(4, 1, 2, 2), mesh_shape(6, 3),
+                                         mesh_shape(6, 6), mesh_shape(6, 3, 2), mesh_shape(6, 6, 6),
+                                         mesh_shape(6, 3, 3, 2), mesh_shape(6, 6, 2, 3), mesh_shape(6, 1, 3, 1),
+                                         mesh_shape(6, 6, 1, 2)),
+                         [](const auto& layout) {
+                           const MeshShape& s = layout.param;
+                           return "ranks" + std::to_string(s.ranks()) + "_tensor" + std::to_string(s.tensor) +
+                                  "_expert" + std::to_string(s.expert) + "_expert_tensor" +
+                                  std::to_string(s.expert_tensor);
+                         });
 
 TEST(Layouts, TiedEmbeddingsEqualOneRank) {
   DecoderCase what = small_decoder_case();
