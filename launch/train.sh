@@ -77,5 +77,9 @@ while kill -0 "$job" 2>/dev/null; do
 done
 code=0
 wait "$job" || code=$?
+if [ "$code" -eq 138 ] && [ "$stops" -gt 0 ]; then  # SIGUSR1 came before the ranks listen for it
+  say "stopped before the first step: there was nothing to save"
+  code=75
+fi
 [ "$code" -ne 75 ] || say "go on with: $again"
 exit "$code"
