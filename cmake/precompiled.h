@@ -1,11 +1,6 @@
 // The headers that nearly every source reads and that are slow to parse. Sources still include what they use.
 #pragma once
 
-#include <ATen/ATen.h>
-#include <absl/status/status.h>
-#include <absl/status/statusor.h>
-#include <torch/csrc/autograd/custom_function.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <functional>
@@ -16,3 +11,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <ATen/ATen.h>
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <torch/csrc/autograd/custom_function.h>

@@ -1,11 +1,11 @@
 // Tokens travel to experts and back. A dispatcher has no learnable state and knows nothing of how routing was chosen.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <memory>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 namespace switchyard {
 
@@ -34,10 +34,11 @@ struct Dispatched {
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
-  // x_TD: this rank's tokens, any floating dtype. With expert_tensor > 1 every rank that shares an expert gets its rows.
+  // x_TD: this rank's tokens, any floating dtype. With expert_tensor > 1 every rank that shares an expert gets its
+  // rows.
   virtual Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) = 0;
-  // y_RD in the order of rows_RD; weights [N] as in Routing. → [T,D] in y's dtype: Σ over slots, in slot order (and over
-  // the ranks that share an expert), of weight · row, summed in fp32 (fp64). The weights' gradient is ⟨g, row⟩.
+  // y_RD in the order of rows_RD; weights [N] as in Routing. → [T,D] in y's dtype: Σ over slots, in slot order (and
+  // over the ranks that share an expert), of weight · row, summed in fp32 (fp64). The weights' gradient is ⟨g, row⟩.
   virtual at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
                              const std::shared_ptr<const DispatchPlan>& plan) = 0;
 };

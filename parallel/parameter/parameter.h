@@ -4,12 +4,12 @@
 // of the last part is done.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <functional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "parallel/topology/shard_spec.h"
 

@@ -6,12 +6,12 @@
 // tensor > kv_heads; both are 1 × tensor … tensor × 1 as the model's kv_heads ask.
 #pragma once
 
-#include <absl/status/statusor.h>
-
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <absl/status/statusor.h>
 
 #include "runtime/comm/communicator.h"
 

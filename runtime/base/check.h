@@ -31,10 +31,10 @@ template <typename A, typename B>
 #define SY_CHECK(condition) \
   if (!(condition)) ::switchyard::check_failed(__FILE__, __LINE__, #condition)
 
-#define SY_CHECK_OP(a, op, b)                                                                            \
-  do {                                                                                                   \
-    const auto& sy_a = (a);                                                                              \
-    const auto& sy_b = (b);                                                                              \
+#define SY_CHECK_OP(a, op, b)                                                                              \
+  do {                                                                                                     \
+    const auto& sy_a = (a);                                                                                \
+    const auto& sy_b = (b);                                                                                \
     if (!(sy_a op sy_b)) ::switchyard::check_op_failed(__FILE__, __LINE__, #a " " #op " " #b, sy_a, sy_b); \
   } while (false)
 #define SY_CHECK_EQ(a, b) SY_CHECK_OP(a, ==, b)

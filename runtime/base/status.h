@@ -2,12 +2,12 @@
 // into the exit code. Inside forward and backward a status travels as StatusError and is caught in train_step.
 #pragma once
 
-#include <absl/status/status.h>
-#include <absl/status/statusor.h>
-
 #include <exception>
 #include <string>
 #include <string_view>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 namespace switchyard {
 
@@ -60,10 +60,10 @@ T value_or_throw(absl::StatusOr<T> value) {
 #define SY_CONCAT_INNER(a, b) a##b
 #define SY_CONCAT(a, b) SY_CONCAT_INNER(a, b)
 
-#define SY_RETURN_IF_ERROR(expression)                    \
-  do {                                                    \
-    absl::Status sy_status = (expression);                \
-    if (!sy_status.ok()) return sy_status;                \
+#define SY_RETURN_IF_ERROR(expression)     \
+  do {                                     \
+    absl::Status sy_status = (expression); \
+    if (!sy_status.ok()) return sy_status; \
   } while (false)
 
 // SY_ASSIGN_OR_RETURN(auto value, may_fail());
