@@ -7,6 +7,7 @@
 
 #include "launch/cli/command.h"
 #include "launch/config/binder.h"
+#include "launch/train/signals.h"
 #include "runtime/comm/agreement.h"
 
 namespace switchyard {
@@ -35,7 +36,13 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   SY_RETURN_IF_ERROR(agree(session.world(), config.status()));
   session.set_timeout(absl::Seconds(config->communication.timeout));
   const std::string command = command_to_go_on(arguments.config, arguments.overrides, config->checkpoint.resume);
-  return train({*std::move(config), arguments.dry_run, command}, session.world());
+  // From here on, so that a signal that comes before the first step ends the run after it.
+  const StopSignals signals;
+  return train({.config = *std::move(config),
+                .dry_run = arguments.dry_run,
+                .command = command,
+                .stop_requested = [&signals] { return signals.received() != 0; }},
+               session.world());
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include "launch/train/flops.h"
 #include "launch/train/saving.h"
-#include "launch/train/signals.h"
 #include "launch/train/train_step.h"
 #include "launch/train/validation.h"
 #include "runtime/comm/agreement.h"
@@ -21,7 +20,7 @@ bool is_due(int64_t step, int64_t every) {
 
 // What every rank must know of the others after a step.
 struct Shared {
-  bool stop = false;         // some rank got a signal
+  bool stop = false;         // some rank was asked to
   int64_t memory_bytes = 0;  // of the rank with the most
 };
 
@@ -73,13 +72,12 @@ absl::Status save_and_report(const Job& job, const LoopOptions& options, bool la
 
 absl::Status run_loop(Job& job, const LoopOptions& options) {
   const TrainConfig& train = job.config.train;
-  const StopSignals signals;
   const absl::Time start = absl::Now();
   while (job.state.step < train.steps) {
     const absl::Time step_start = absl::Now();
     SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
     StepMetrics metrics = metrics_of(job, outcome, absl::ToDoubleSeconds(absl::Now() - step_start), options);
-    SY_ASSIGN_OR_RETURN(const Shared shared, share(signals.received() != 0, job.mesh.world()));
+    SY_ASSIGN_OR_RETURN(const Shared shared, share(options.stop_requested(), job.mesh.world()));
     metrics.memory_bytes = shared.memory_bytes;
 
     const bool last = shared.stop || job.state.step == train.steps;
@@ -92,7 +90,9 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
 
     if (job.state.skipped_in_row >= train.max_skipped) return diverged(job, options.command);
     const bool checkpoints = job.config.checkpoint.every > 0;
-    if ((checkpoints && last) || shared.stop || is_due(job.state.step, job.config.checkpoint.every)) {
+    // After a skipped step the parameters may be what made it fail: they must not push out an older checkpoint.
+    const bool due = is_due(job.state.step, job.config.checkpoint.every) && !outcome.skipped;
+    if ((checkpoints && last) || shared.stop || due) {
       SY_RETURN_IF_ERROR(save_and_report(job, options, last));
     }
     if (shared.stop && job.state.step < train.steps) {

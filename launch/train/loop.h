@@ -1,6 +1,7 @@
 // The training loop: steps, validation, checkpoints, and an orderly stop.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include <absl/status/status.h>
@@ -12,16 +13,18 @@
 namespace switchyard {
 
 struct LoopOptions {
-  std::string command;         // that goes on from the last checkpoint
-  double peak_flops = 0;       // of all ranks together; 0: unknown
+  std::string command;    // that goes on from the last checkpoint
+  double peak_flops = 0;  // of all ranks together; 0: unknown
+  // Asked after every step, on this rank: whether to stop in good order.
+  std::function<bool()> stop_requested = [] { return false; };
   Console* console = nullptr;  // both on rank 0 only
   MetricsFile* metrics = nullptr;
 };
 
-// Runs the job from its present step to the last. Collective over all ranks. kStoppedEarly after a stop signal to any
-// rank, with a checkpoint written; kDiverged after train.max_skipped steps in a row whose loss or gradient is not
-// finite, with no checkpoint written; kIo where the last checkpoint cannot be written (an earlier one that fails is
-// reported and training goes on); else the errors of train_step.
+// Runs the job from its present step to the last. Collective over all ranks. kStoppedEarly after any rank was asked to
+// stop, with a checkpoint written; kDiverged after train.max_skipped steps in a row whose loss or gradient is not
+// finite, with no checkpoint written since the first of them; kIo where the last checkpoint cannot be written (an
+// earlier one that fails is reported and training goes on); else the errors of train_step.
 absl::Status run_loop(Job& job, const LoopOptions& options);
 
 }  // namespace switchyard

@@ -121,9 +121,11 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   SY_RETURN_IF_ERROR(agree(world, speaks ? open_outputs(*job, metrics, *directory) : absl::OkStatus()));
   SY_ASSIGN_OR_RETURN(const double peak, peak_of_all_ranks(config, world));
   if (console) console_storage.emplace(std::cout, output_is_terminal(), job->state.step, config.train.steps);
-  SY_RETURN_IF_ERROR(run_loop(
-      *job,
-      {.command = options.command, .peak_flops = peak, .console = console, .metrics = metrics ? &*metrics : nullptr}));
+  SY_RETURN_IF_ERROR(run_loop(*job, {.command = options.command,
+                                     .peak_flops = peak,
+                                     .stop_requested = options.stop_requested,
+                                     .console = console,
+                                     .metrics = metrics ? &*metrics : nullptr}));
   if (console) {
     console->line(absl::StrCat("done: ", job->state.step, " steps; checkpoints in ", checkpoints_folder(config),
                                ", metrics in ", config.run.dir, "/metrics.jsonl"));

@@ -1,6 +1,7 @@
 // Training, as the command line starts it.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include <absl/status/status.h>
@@ -14,9 +15,10 @@ struct TrainOptions {
   RunConfig config;
   bool dry_run = false;
   std::string command;  // what to run again to go on: "switchyard train …", without the launcher
+  std::function<bool()> stop_requested = [] { return false; };  // asked after every step, on any rank
 };
 
-// Collective over `world`, all ranks of the job. kStoppedEarly after a signal, with a checkpoint saved.
+// Collective over `world`, all ranks of the job. kStoppedEarly where a rank was asked to stop, with a checkpoint saved.
 absl::Status train(const TrainOptions& options, Communicator& world);
 
 }  // namespace switchyard

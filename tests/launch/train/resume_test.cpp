@@ -1,0 +1,258 @@
+// Runs that stop and go on, ranks as threads: nothing is lost, whatever the layout.
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/Functions.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/config/binder.h"
+#include "launch/train/train.h"
+#include "parallel/checkpoint/checkpoint.h"
+#include "runtime/base/status.h"
+#include "tests/support/ranks.h"
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+
+// Something of everything: grouped heads, an odd vocabulary, a dense and a mixture layer, experts that no number of
+// ranks divides, two parts a step, parts of two sequences (so that of three data ranks one has none), validation.
+constexpr char kConfig[] = R"(
+run: {dir: unset, threads: 1, peak_gflops: 1}
+model:
+  width: 16
+  layers: 2
+  vocabulary: 61
+  attention: {heads: 4, kv_heads: 2, head_width: 4}
+  feed_forward: {width: 24}
+  moe: {first_dense: 1, experts: 5, experts_per_token: 2, expert_width: 12, shared_experts: 1}
+data: {train: random, validation: random, validation_sequences: 4, sequence: 12}
+train: {steps: 6, global_batch: 4, accumulation: 2, precision: fp64, validate_every: 2}
+optimizer: {lr: 0.01, schedule: {kind: cosine, warmup: 2, min_lr: 0.001}}
+checkpoint: {every: 0, keep: 0}
+)";
+
+class ResumeTest : public testing::Test {
+ protected:
+  RunConfig config(const std::string& folder, std::vector<std::string> overrides = {}) const {
+    RunConfig config;
+    overrides.push_back("run.dir=" + (folder_ / folder).string());
+    const absl::Status status = bind_text(schema_of(config), kConfig, "the test", overrides);
+    EXPECT_TRUE(status.ok()) << status;
+    return config;
+  }
+
+  // What all ranks return from a run that rank 1 of several (0 of one) asks to stop after `stop_after` of its steps.
+  static absl::Status run(const RunConfig& config, int ranks, int stop_after = 0) {
+    std::vector<absl::Status> results(ranks);
+    run_ranks(ranks, [&](Communicator& world) {
+      TrainOptions options{.config = config, .command = "the command"};
+      if (stop_after > 0 && world.rank() == (ranks > 1 ? 1 : 0)) {
+        options.stop_requested = [steps = 0, stop_after]() mutable { return ++steps == stop_after; };
+      }
+      results[world.rank()] = train(options, world);
+    });
+    for (const absl::Status& result : results) EXPECT_EQ(result.code(), results[0].code()) << result;
+    return results[0];
+  }
+  static void expect_done(const RunConfig& config, int ranks) {
+    const absl::Status status = run(config, ranks);
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  static void expect_stopped(const RunConfig& config, int ranks, int after) {
+    const absl::Status status = run(config, ranks, after);
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(error_category(status), ErrorCategory::kStoppedEarly) << status;
+  }
+
+  // The records of metrics.jsonl without what only the clock and the machine decide.
+  static std::vector<nlohmann::json> records(const RunConfig& config) {
+    std::ifstream file(config.run.dir + "/metrics.jsonl");
+    std::vector<nlohmann::json> found;
+    for (std::string line; std::getline(file, line);) {
+      found.push_back(nlohmann::json::parse(line));
+      for (const char* key : {"tokens_per_second", "step_seconds", "memory_bytes", "mfu"}) found.back().erase(key);
+    }
+    return found;
+  }
+
+  static std::filesystem::path checkpoint_path(const RunConfig& config, int step) {
+    char name[32];
+    std::snprintf(name, sizeof name, "step-%08d", step);
+    return std::filesystem::path(config.run.dir) / "checkpoints" / name;
+  }
+  // Every tensor of a checkpoint, whole, as bytes.
+  static std::map<std::string, std::string> tensors(const RunConfig& config, int step) {
+    std::map<std::string, std::string> found;
+    const auto checkpoint = Checkpoint::open(checkpoint_path(config, step));
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+    if (!checkpoint.ok()) return found;
+    for (const StoredTensor& stored : (*checkpoint)->tensors()) {
+      const at::ScalarType dtype = stored.dtype == Dtype::kF64 ? at::kDouble : at::kFloat;
+      const at::Tensor whole = at::empty(stored.shape, dtype);
+      const TensorPart part{
+          .name = stored.name, .dtype = dtype, .shape = stored.shape, .box = Box::whole(stored.shape), .data = whole};
+      const absl::Status status = (*checkpoint)->read({&part, 1});
+      EXPECT_TRUE(status.ok()) << status;
+      found[stored.name].assign(static_cast<const char*>(whole.const_data_ptr()), whole.nbytes());
+    }
+    return found;
+  }
+
+  static std::string names_that_differ(const std::map<std::string, std::string>& a,
+                                       const std::map<std::string, std::string>& b) {
+    std::string names;
+    for (const auto& [name, bytes] : a) {
+      const auto other = b.find(name);
+      if (other == b.end() || other->second != bytes) names += name + " ";
+    }
+    return names;
+  }
+
+  TemporaryFolder folder_;
+};
+
+class ResumeBits : public ResumeTest, public testing::WithParamInterface<std::tuple<std::string, int>> {};
+
+TEST_P(ResumeBits, HalvesAreTheWholeBitForBit) {
+  const auto& [precision, ranks] = GetParam();
+  const std::string experts = "parallel.expert=" + std::to_string(ranks);
+  const std::string dtype = "train.precision=" + precision;
+  const RunConfig whole = config("whole", {dtype, experts, "checkpoint.every=3"});
+  const RunConfig halves = config("halves", {dtype, experts});
+  expect_done(whole, ranks);
+  expect_stopped(halves, ranks, 3);
+  const auto after_half = tensors(halves, 3);
+  EXPECT_EQ(names_that_differ(after_half, tensors(whole, 3)), "");
+  // checkpoint.every=0 writes none at the end.
+  expect_done(config("halves", {dtype, experts, "checkpoint.every=100"}), ranks);
+
+  const auto expected = tensors(whole, 6);
+  EXPECT_GT(expected.size(), 3u * 20);  // parameters and both moments
+  EXPECT_EQ(names_that_differ(expected, tensors(halves, 6)), "");
+  EXPECT_NE(names_that_differ(expected, after_half), "");
+  EXPECT_EQ(records(whole).size(), 6u);
+  EXPECT_EQ(records(halves), records(whole));
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, ResumeBits,
+                         testing::Combine(testing::Values("bf16", "fp32", "fp64"), testing::Values(1, 2)),
+                         [](const auto& of) {
+                           return std::get<0>(of.param) + "_" + std::to_string(std::get<1>(of.param)) + "_ranks";
+                         });
+
+struct NextLayout {
+  std::string name;
+  int ranks;
+  std::vector<std::string> overrides;
+};
+
+class ResumeLayout : public ResumeTest, public testing::WithParamInterface<NextLayout> {};
+
+TEST_P(ResumeLayout, TheSameDataAndLossesFollow) {
+  const NextLayout& next = GetParam();
+  const RunConfig undisturbed = config("undisturbed", {"parallel.expert=2"});
+  const RunConfig before = config("moved", {"parallel.expert=2"});
+  expect_done(undisturbed, 2);
+  expect_stopped(before, 2, 2);
+  const RunConfig after = config("moved", next.overrides);
+  expect_done(after, next.ranks);
+
+  const auto expected = records(undisturbed), found = records(after);
+  ASSERT_EQ(expected.size(), 6u);
+  ASSERT_EQ(found.size(), 6u);
+  for (size_t i = 0; i < found.size(); ++i) {
+    SCOPED_TRACE(i + 1);
+    EXPECT_EQ(found[i]["step"], expected[i]["step"]);
+    EXPECT_EQ(found[i]["tokens"], expected[i]["tokens"]);
+    EXPECT_EQ(found[i]["lr"], expected[i]["lr"]);
+    EXPECT_NEAR(found[i]["loss"], expected[i]["loss"], 1e-9);
+    EXPECT_NEAR(found[i]["grad_norm"], expected[i]["grad_norm"], 1e-9);
+    ASSERT_EQ(found[i].contains("validation_loss"), i % 2 == 1);
+    if (i % 2 == 1) {
+      EXPECT_NEAR(found[i]["validation_loss"], expected[i]["validation_loss"], 1e-9);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, ResumeLayout,
+    testing::Values(NextLayout{"one_rank", 1, {}}, NextLayout{"three_experts", 3, {"parallel.expert=3"}},
+                    NextLayout{"tensor", 2, {"parallel.tensor=2"}},
+                    NextLayout{"expert_and_expert_tensor", 4, {"parallel.expert=2", "parallel.expert_tensor=2"}},
+                    NextLayout{"tensor_above_kv_heads", 4, {"parallel.tensor=4", "parallel.expert=4"}}),
+    [](const auto& of) { return of.param.name; });
+
+TEST_F(ResumeTest, OverridesThatMakeNoOtherRun) {
+  expect_stopped(config("run"), 1, 3);
+  const RunConfig longer = config("run", {"train.steps=8", "optimizer.lr=0.005", "optimizer.schedule.kind=constant"});
+  expect_done(longer, 1);
+  const auto found = records(longer);
+  ASSERT_EQ(found.size(), 8u);
+  EXPECT_EQ(found[2]["lr"], records(config("run"))[2]["lr"]);
+  for (size_t i = 3; i < 8; ++i) EXPECT_EQ(found[i]["lr"], 0.005);
+}
+
+TEST_F(ResumeTest, AnotherModelIsRefusedByName) {
+  expect_stopped(config("run"), 2, 1);
+  const auto saved = tensors(config("run"), 1);
+  const std::string from = "checkpoint.resume=" + checkpoint_path(config("run"), 1).string();
+  // In the same run directory, and from another one's checkpoint.
+  for (const RunConfig& other : {config("run", {"model.width=32"}), config("other", {"model.width=32", from})}) {
+    const absl::Status status = run(other, 2);
+    EXPECT_EQ(error_category(status), ErrorCategory::kBadConfig) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("model.width was 16 and is now 32"));
+  }
+  EXPECT_EQ(names_that_differ(saved, tensors(config("run"), 1)), "");
+  EXPECT_EQ(records(config("run")).size(), 1u);
+}
+
+TEST_F(ResumeTest, FromANamedCheckpointIntoAnotherFolder) {
+  const RunConfig whole = config("whole", {"checkpoint.every=2"});
+  expect_done(whole, 2);
+  const RunConfig branch =
+      config("branch", {"checkpoint.every=2", "checkpoint.resume=" + checkpoint_path(whole, 4).string()});
+  expect_done(branch, 2);
+  EXPECT_EQ(names_that_differ(tensors(whole, 6), tensors(branch, 6)), "");
+  const auto all = records(whole);
+  EXPECT_EQ(records(branch), (std::vector<nlohmann::json>{all[4], all[5]}));
+}
+
+// Steps that are not finite update nothing, and what diverged pushes out no checkpoint from before.
+TEST_F(ResumeTest, DivergenceLeavesTheLastGoodCheckpoint) {
+  const std::vector<std::string> common = {"train.precision=fp32", "checkpoint.keep=1", "train.steps=20"};
+  expect_stopped(config("run", common), 2, 2);
+  const auto good = tensors(config("run"), 2);
+
+  std::vector<std::string> wild = common;
+  for (const char* key : {"optimizer.lr=1e30", "optimizer.schedule.kind=constant", "optimizer.schedule.warmup=0",
+                          "train.max_skipped=3", "checkpoint.every=2"}) {
+    wild.push_back(key);
+  }
+  const absl::Status status = run(config("run", wild), 2);
+  EXPECT_EQ(error_category(status), ErrorCategory::kDiverged) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("3 steps in a row, up to step 6"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("lower optimizer.lr: the command"));
+  const auto found = records(config("run"));
+  ASSERT_EQ(found.size(), 6u);
+  EXPECT_FALSE(found[2].contains("skipped"));
+  for (size_t i = 3; i < 6; ++i) EXPECT_EQ(found[i]["skipped"], true);
+  EXPECT_EQ(names_that_differ(good, tensors(config("run"), 2)), "");
+
+  // Going on from there with a sane rate is the run that never diverged.
+  std::vector<std::string> sane = common;
+  sane.push_back("checkpoint.every=100");
+  expect_done(config("run", sane), 2);
+  expect_done(config("sane", sane), 2);
+  EXPECT_EQ(records(config("run")), records(config("sane")));
+}
+
+}  // namespace
+}  // namespace switchyard
