@@ -8,22 +8,15 @@
 #include "parallel/optimizer/adamw.h"
 #include "runtime/base/status.h"
 #include "tests/support/gatherer.h"
+#include "tests/support/part_of.h"
 
 namespace switchyard {
 namespace {
 
-at::Tensor box_of(const at::Tensor& whole, const Box& box) {
-  at::Tensor part = whole;
-  for (size_t d = 0; d < box.extent.size(); ++d) {
-    part = part.narrow(static_cast<int64_t>(d), box.offset[d], box.extent[d]);
-  }
-  return part;
-}
-
 void load_initial(const std::map<std::string, at::Tensor>& initial, ShardedAdamW& optimizer) {
   for (TensorPart& tensor : optimizer.state()) {
     const auto it = initial.find(tensor.name);
-    if (it != initial.end()) tensor.data.copy_(box_of(it->second, tensor.box));
+    if (it != initial.end()) tensor.data.copy_(part_of(it->second, tensor.box));
   }
   throw_if_error(optimizer.gather_values());
 }

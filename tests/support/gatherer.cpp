@@ -3,20 +3,16 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/part_of.h"
+
 namespace switchyard {
 
 void Gatherer::add(const std::string& name, const std::vector<int64_t>& shape, const Box& box, const at::Tensor& data) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto [it, fresh] = entries_.try_emplace(name);
   if (fresh) it->second = {at::zeros(shape, at::kDouble), at::zeros(shape, at::kInt)};
-  at::Tensor values = it->second.values;
-  at::Tensor times = it->second.times;
-  for (size_t d = 0; d < shape.size(); ++d) {
-    values = values.narrow(static_cast<int64_t>(d), box.offset[d], box.extent[d]);
-    times = times.narrow(static_cast<int64_t>(d), box.offset[d], box.extent[d]);
-  }
-  values.copy_(data.detach().view(box.extent));
-  times.add_(1);
+  part_of(it->second.values, box).copy_(data.detach().view(box.extent));
+  part_of(it->second.times, box).add_(1);
 }
 
 std::map<std::string, at::Tensor> Gatherer::take() {

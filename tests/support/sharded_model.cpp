@@ -116,10 +116,4 @@ ShardedModel make_sharded_model(const Mesh& mesh, int64_t kv_heads, at::ScalarTy
   return model;
 }
 
-at::Tensor part_of(const at::Tensor& whole, const Box& box) {
-  at::Tensor part = whole;
-  for (size_t d = 0; d < box.extent.size(); ++d) part = part.narrow(d, box.offset[d], box.extent[d]);
-  return part;
-}
-
 }  // namespace switchyard

@@ -34,7 +34,4 @@ struct ShardedModel {
 std::unique_ptr<Mesh> make_mesh(Communicator& world, const Layout& layout);
 ShardedModel make_sharded_model(const Mesh& mesh, int64_t kv_heads, at::ScalarType dtype);
 
-// The view of `whole`, a logical tensor, that `box` stands for.
-at::Tensor part_of(const at::Tensor& whole, const Box& box);
-
 }  // namespace switchyard

@@ -9,6 +9,7 @@
 #include "parallel/parameter/initialise.h"
 #include "tests/layers/ops/whole_parameter.h"
 #include "tests/support/mesh.h"
+#include "tests/support/part_of.h"
 
 namespace switchyard {
 namespace {
@@ -54,12 +55,6 @@ struct Result {
   std::map<std::string, at::Tensor> gradients;  // of the logical tensors, summed over all ranks
 };
 
-at::Tensor box_of(const at::Tensor& whole, const Box& box) {
-  at::Tensor part = whole;
-  for (size_t d = 0; d < box.offset.size(); ++d) part = part.narrow(d, box.offset[d], box.extent[d]);
-  return part;
-}
-
 Result run(const Problem& p, int ranks, int tensor, at::ScalarType dtype = at::kDouble) {
   MeshShape shape = mesh_shape(ranks, tensor);
   shape.kv_replica = std::max<int>(1, tensor / static_cast<int>(p.config.kv_heads));
@@ -90,7 +85,7 @@ Result run(const Problem& p, int ranks, int tensor, at::ScalarType dtype = at::k
       for (const Slice& slice : parameter->slices()) {
         const auto [it, fresh] = result.gradients.try_emplace(slice.spec.name);
         if (fresh) it->second = at::zeros(slice.spec.shape, at::kDouble);
-        box_of(it->second, slice.spec.box) += parameter->gradient_of(slice);
+        part_of(it->second, slice.spec.box) += parameter->gradient_of(slice);
       }
     }
   });

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "runtime/base/check.h"
-#include "tests/support/sharded_model.h"
+#include "tests/support/part_of.h"
 
 namespace switchyard {
 

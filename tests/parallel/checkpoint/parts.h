@@ -8,13 +8,9 @@
 
 #include "parallel/checkpoint/tensor_part.h"
 #include "parallel/topology/box.h"
+#include "tests/support/part_of.h"
 
 namespace switchyard {
-
-inline at::Tensor slice(at::Tensor tensor, const Box& box) {
-  for (size_t d = 0; d < box.offset.size(); ++d) tensor = tensor.narrow(d, box.offset[d], box.extent[d]);
-  return tensor.contiguous().clone();
-}
 
 // 16-bit floats repeat after 2^16 elements, as bits.
 inline at::Tensor counted(const std::vector<int64_t>& shape, at::ScalarType dtype) {
@@ -25,7 +21,7 @@ inline at::Tensor counted(const std::vector<int64_t>& shape, at::ScalarType dtyp
 }
 
 inline TensorPart part_of(const std::string& name, const at::Tensor& whole, const Box& box) {
-  return {name, whole.scalar_type(), whole.sizes().vec(), box, slice(whole, box)};
+  return {name, whole.scalar_type(), whole.sizes().vec(), box, part_of(whole, box).contiguous().clone()};
 }
 inline TensorPart part_of(const std::string& name, const at::Tensor& whole) {
   return part_of(name, whole, Box::whole(whole.sizes().vec()));

@@ -82,7 +82,7 @@ void expect_readable(const std::filesystem::path& root, int ranks, const BoxOf& 
     ASSERT_TRUE(status.ok()) << status;
     const std::vector<Named> expected = model();
     for (size_t i = 0; i < wanted.size(); ++i) {
-      EXPECT_TRUE(same_bits(wanted[i].data, slice(expected[i].whole, wanted[i].box)))
+      EXPECT_TRUE(same_bits(wanted[i].data, part_of(expected[i].whole, wanted[i].box)))
           << wanted[i].name << " " << to_string(wanted[i].box) << " on rank " << world.rank();
     }
   });
@@ -159,7 +159,7 @@ class ReadAmount : public testing::Test {
     const TensorPart wanted = wanted_part("w", whole_, box);
     const absl::Status status = (*checkpoint)->read({&wanted, 1});
     EXPECT_TRUE(status.ok()) << status;
-    EXPECT_TRUE(at::equal(wanted.data, slice(whole_, box))) << to_string(box);
+    EXPECT_TRUE(at::equal(wanted.data, part_of(whole_, box))) << to_string(box);
     return (*checkpoint)->bytes_read();
   }
 

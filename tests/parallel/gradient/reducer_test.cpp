@@ -10,6 +10,7 @@
 
 #include "parallel/gradient/clip.h"
 #include "runtime/base/check.h"
+#include "tests/support/part_of.h"
 #include "tests/support/ranks.h"
 #include "tests/support/sharded_model.h"
 

@@ -15,6 +15,7 @@
 #include "runtime/device/memory.h"
 #include "runtime/numerics/precision.h"
 #include "runtime/numerics/random.h"
+#include "tests/support/part_of.h"
 #include "tests/support/ranks.h"
 #include "tests/support/sharded_model.h"
 

@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/part_of.h"
+
 namespace switchyard {
 namespace {
 
@@ -18,11 +20,6 @@ at::Tensor drawn(const Slice& slice, const Box& box, at::ScalarType dtype, uint6
   at::Tensor out = at::empty(box.extent, dtype);
   initialise(slice, box, seed, out);
   return out;
-}
-
-at::Tensor part_of(at::Tensor whole, const Box& box) {
-  for (size_t d = 0; d < box.extent.size(); ++d) whole = whole.narrow(d, box.offset[d], box.extent[d]);
-  return whole;
 }
 
 TEST(Initialise, AnyBoxIsThatPartOfTheWhole) {
