@@ -4,6 +4,7 @@
 
 #include "launch/data/tokenizer.h"
 #include "launch/train/assemble.h"
+#include "runtime/storage/checksum.h"
 
 namespace switchyard {
 namespace {
@@ -53,6 +54,7 @@ absl::Status open_data(Job& job) {
   const RunConfig& config = job.config;
   const DataRank data{.ranks = job.mesh.size(Axis::kData), .rank = job.mesh.index(Axis::kData)};
   SY_ASSIGN_OR_RETURN(auto train, open_source(job, config.data.train, true));
+  job.state.data = checksum_text(train->fingerprint());
   job.batches =
       std::make_unique<BatchLoader>(std::move(train), BatchLoader::Options{.global_batch = config.train.global_batch,
                                                                            .accumulation = config.train.accumulation,

@@ -37,7 +37,7 @@ absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config);
 // Allocates parameters, gradients and optimizer state; initialises nothing. All arguments outlive the job. Local.
 std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder);
 
-// Opens the data. kMissingInput or kBadData. Local.
+// Opens the data and notes in the state which it is. kMissingInput or kBadData. Local.
 absl::Status open_data(Job& job);
 
 }  // namespace switchyard

@@ -13,6 +13,7 @@ std::string to_json(const RunState& state) {
                                 {"tokens", state.tokens},
                                 {"skipped_in_row", state.skipped_in_row},
                                 {"vocabulary", state.vocabulary},
+                                {"data", state.data},
                                 {"config", state.config}}
       .dump();
 }
@@ -25,7 +26,8 @@ absl::StatusOr<RunState> parse_run_state(const std::string& text) {
                     .tokens = json.at("tokens"),
                     .skipped_in_row = json.at("skipped_in_row"),
                     .config = json.at("config"),
-                    .vocabulary = json.at("vocabulary")};
+                    .vocabulary = json.at("vocabulary"),
+                    .data = json.at("data")};
   } catch (const nlohmann::json::exception& e) {
     return error(ErrorCategory::kBadData, absl::StrCat("the checkpoint's run state cannot be read: ", e.what()));
   }

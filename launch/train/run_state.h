@@ -15,6 +15,7 @@ struct RunState {
   int64_t skipped_in_row = 0;  // steps skipped since the last update
   std::string config;          // the resolved config, YAML
   int64_t vocabulary = 0;
+  std::string data;  // tells the training data from any other (SequenceSource::fingerprint)
 };
 
 std::string to_json(const RunState& state);

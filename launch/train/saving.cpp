@@ -13,6 +13,12 @@ absl::Status check_same_run(const Job& job, const RunState& saved) {
   RunConfig config;
   SY_RETURN_IF_ERROR(bind_text(schema_of(config), saved.config, "the saved config", {}));
   SY_RETURN_IF_ERROR(compare_for_resume(config, job.config));
+  if (saved.data != job.state.data) {
+    return error(ErrorCategory::kBadConfig,
+                 absl::StrCat("the data under data.train=", job.config.data.train,
+                              " is not what the checkpoint was trained on; prepare the old data again, or start a new "
+                              "run in another run.dir"));
+  }
   if (saved.vocabulary == job.vocabulary) return absl::OkStatus();
   return error(ErrorCategory::kBadConfig,
                absl::StrCat("the checkpoint has a vocabulary of ", saved.vocabulary, " tokens, this run of ",
