@@ -49,12 +49,12 @@ void Console::line(const std::string& text) {
   out_ << text << '\n' << std::flush;
 }
 
-void Console::progress(int64_t step, int64_t part, int64_t parts) {
+void Console::progress(int64_t step) {
   if (!terminal_) return;
   constexpr int kWidth = 30;
   const int64_t done = steps_ > 0 ? kWidth * (step - 1) / steps_ : 0;
-  out_ << "\r\x1b[K[" << std::string(done, '#') << std::string(kWidth - done, '.') << "] step " << step << ", part "
-       << part << '/' << parts << std::flush;
+  out_ << "\r\x1b[K[" << std::string(done, '#') << std::string(kWidth - done, '.') << "] step " << step << '/' << steps_
+       << std::flush;
   progress_shown_ = true;
 }
 

@@ -26,7 +26,7 @@ class Console {
       : out_(out), terminal_(terminal), first_step_(first_step), steps_(steps) {}
 
   void line(const std::string& text);
-  void progress(int64_t step, int64_t part, int64_t parts);
+  void progress(int64_t step);
   // `elapsed_seconds`: since the run (re)started.
   void step(const StepMetrics& metrics, double elapsed_seconds);
 

@@ -75,13 +75,15 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
   const absl::Time start = absl::Now();
   while (job.state.step < train.steps) {
     const absl::Time step_start = absl::Now();
+    if (options.console) options.console->progress(job.state.step + 1);
     SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
     StepMetrics metrics = metrics_of(job, outcome, absl::ToDoubleSeconds(absl::Now() - step_start), options);
     SY_ASSIGN_OR_RETURN(const Shared shared, share(options.stop_requested(), job.mesh.world()));
     metrics.memory_bytes = shared.memory_bytes;
 
     const bool last = shared.stop || job.state.step == train.steps;
-    if (job.validation && (is_due(job.state.step, train.validate_every) || job.state.step == train.steps)) {
+    const bool at_end = job.state.step == train.steps && train.validate_every > 0;
+    if (job.validation && (is_due(job.state.step, train.validate_every) || at_end)) {
       SY_ASSIGN_OR_RETURN(metrics.validation_loss, validation_loss(job));
     }
     if (options.console) options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));

@@ -61,16 +61,16 @@ TEST(Console, TimeLeftCountsFromTheResumedStep) {
 TEST(Console, ProgressIsForTerminalsAndIsClearedBeforeALine) {
   std::ostringstream file;
   Console plain(file, /*terminal=*/false, 0, 100);
-  plain.progress(51, 1, 4);
+  plain.progress(51);
   plain.line("text");
   EXPECT_EQ(file.str(), "text\n");
 
   std::ostringstream screen;
   Console terminal(screen, /*terminal=*/true, 0, 100);
-  terminal.progress(51, 1, 4);
+  terminal.progress(51);
   terminal.line("text");
   terminal.line("more");
-  const std::string bar = "\r\x1b[K[###############...............] step 51, part 1/4";
+  const std::string bar = "\r\x1b[K[###############...............] step 51/100";
   EXPECT_EQ(screen.str(), bar + "\r\x1b[Ktext\nmore\n");
 }
 
