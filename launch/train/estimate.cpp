@@ -1,18 +1,10 @@
 #include "launch/train/estimate.h"
 
-#include <set>
-
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
 namespace switchyard {
 namespace {
-
-int64_t product(const std::vector<int64_t>& shape) {
-  int64_t n = 1;
-  for (int64_t s : shape) n *= s;
-  return n;
-}
 
 // Elements that one block keeps for backward for each of its tokens: residual inputs, norms, q/k/v and the attention's
 // output, and what the feed-forward layer saves.
@@ -85,8 +77,8 @@ MemoryEstimate estimate_memory(const Job& job) {
   for (const Parameter* parameter : job.model->parameters()) {
     for (const Slice& slice : parameter->slices()) {
       if (slice.spec.name.find(".moe.experts.") != std::string::npos) continue;
-      estimate.model_parameters += product(slice.spec.shape);
-      estimate.active_parameters += product(slice.spec.shape);
+      estimate.model_parameters += Box::whole(slice.spec.shape).numel();
+      estimate.active_parameters += Box::whole(slice.spec.shape).numel();
     }
   }
   return estimate;
