@@ -1,6 +1,8 @@
 // What a module's constructor is given beside its own config.
 #pragma once
 
+#include <cstdint>
+
 #include <c10/core/ScalarType.h>
 
 #include "parallel/topology/mesh.h"
@@ -12,6 +14,7 @@ struct BuildContext {
   at::ScalarType dtype;        // of activations and weights: bf16, fp32 or fp64
   double init_scale;           // standard deviation of weights
   double residual_init_scale;  // of the projections that write into the residual stream
+  uint64_t seed = 0;           // of what is drawn beside the weights
 };
 
 }  // namespace switchyard

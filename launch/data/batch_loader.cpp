@@ -60,6 +60,7 @@ absl::StatusOr<TokenBatch> BatchLoader::read(int64_t step, int64_t part) {
   SY_ASSIGN_OR_RETURN(TokenBatch batch,
                       read_share(*source_, begin + part * size, begin + (part + 1) * size, options_.data));
   batch.global_targets = source_->targets(begin, begin + options_.global_batch);
+  batch.part = part;
   batch.parts = options_.accumulation;
   batch.step = step;
   return batch;
@@ -79,7 +80,9 @@ absl::StatusOr<TokenBatch> ValidationLoader::load(int64_t part) {
   const int64_t end = std::min(sequences_, begin + part_sequences_);
   SY_ASSIGN_OR_RETURN(TokenBatch batch, read_share(*source_, begin, end, data_));
   batch.global_targets = targets_;
+  batch.part = part;
   batch.parts = parts();
+  batch.training = false;
   return batch;
 }
 

@@ -5,7 +5,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "layers/moe/experts.h"
-#include "layers/moe/softmax_router.h"
+#include "layers/moe/router/make_router.h"
 #include "parallel/dispatch/all_to_all.h"
 #include "parallel/dispatch/local.h"
 
@@ -28,7 +28,7 @@ std::unique_ptr<MoeLayer> make_moe(const std::string& name, int64_t width, const
                                            activation, context);
   }
   return std::make_unique<MoeLayer>(
-      std::make_unique<SoftmaxRouter>(name, width, config, context), make_dispatcher(placement, context.mesh),
+      make_router(name, width, config, context), make_dispatcher(placement, context.mesh),
       std::make_unique<Experts>(name, width, config.expert_width, activation, placement, context), std::move(shared));
 }
 
@@ -52,11 +52,12 @@ std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& con
 }  // namespace
 
 std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
-                                  bool recompute_blocks, const Mesh& mesh) {
+                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh) {
   const BuildContext context{.mesh = mesh,
                              .dtype = dtype,
                              .init_scale = config.init_scale,
-                             .residual_init_scale = config.init_scale / std::sqrt(2.0 * config.layers)};
+                             .residual_init_scale = config.init_scale / std::sqrt(2.0 * config.layers),
+                             .seed = seed};
 
   auto embedding = make_vocabulary_parameter("embedding", vocabulary, config.width, context);
   std::vector<std::unique_ptr<DecoderBlock>> blocks;

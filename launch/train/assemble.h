@@ -1,6 +1,7 @@
 // What a run's model consists of, on one page.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include <c10/core/ScalarType.h>
@@ -12,8 +13,8 @@
 namespace switchyard {
 
 // Builds this rank's part of the model for `mesh`, which must outlive it. Parameters are allocated, not initialised.
-// `vocabulary`: tokens. `dtype`: of weights and activations. Local.
+// `vocabulary`: tokens. `dtype`: of weights and activations. `seed`: of what routers draw. Local.
 std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
-                                  bool recompute_blocks, const Mesh& mesh);
+                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh);
 
 }  // namespace switchyard

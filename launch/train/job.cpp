@@ -41,7 +41,7 @@ std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, cons
   auto job = std::unique_ptr<Job>(new Job{.config = config, .mesh = mesh, .recorder = recorder});
   job->vocabulary = vocabulary;
   job->model = assemble(config.model, vocabulary, compute_dtype(config.train.compute_precision()),
-                        config.train.recompute == "layer", mesh);
+                        config.train.recompute == "layer", static_cast<uint64_t>(config.run.seed), mesh);
   job->reducer =
       std::make_unique<GradientReducer>(job->model->parameters(), mesh,
                                         ReducerOptions{.bucket_bytes = int64_t{config.communication.bucket_mb} << 20,

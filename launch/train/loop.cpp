@@ -41,7 +41,8 @@ StepMetrics metrics_of(const Job& job, const StepOutcome& outcome, double second
   metrics.tokens_per_second = tokens / seconds;
   metrics.step_seconds = seconds;
   metrics.skipped = outcome.skipped;
-  metrics.moe = outcome.moe;
+  metrics.moe = outcome.moe.all;
+  metrics.moe_layers = outcome.moe.layers;
   if (options.peak_flops > 0) {
     const double flops = flops_per_token(job.config.model, job.vocabulary, job.config.data.sequence);
     metrics.mfu = metrics.tokens_per_second * flops / options.peak_flops;
@@ -49,11 +50,13 @@ StepMetrics metrics_of(const Job& job, const StepOutcome& outcome, double second
   return metrics;
 }
 
-absl::Status diverged(const Job& job, const std::string& command) {
+absl::Status diverged(const Job& job, const StepOutcome& outcome, const std::string& command) {
+  const std::string& where = outcome.moe.not_finite;
   return error(
       ErrorCategory::kDiverged,
       absl::StrCat("loss or gradient was not finite in ", job.state.skipped_in_row, " steps in a row, up to step ",
-                   job.state.step, "; go on from the last checkpoint with a lower optimizer.lr: ", command));
+                   job.state.step, where.empty() ? "" : " (", where, where.empty() ? "" : ")",
+                   "; go on from the last checkpoint with a lower optimizer.lr: ", command));
 }
 
 // A checkpoint that can't be written is no reason to lose the run while there is time to write another.
@@ -86,11 +89,16 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
     if (job.validation && (is_due(job.state.step, train.validate_every) || at_end)) {
       SY_ASSIGN_OR_RETURN(metrics.validation_loss, validation_loss(job));
     }
-    if (options.console) options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));
+    if (options.console) {
+      options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));
+      if (!outcome.moe.not_finite.empty()) {
+        options.console->line(absl::StrCat("warning: step ", job.state.step, ": ", outcome.moe.not_finite));
+      }
+    }
     const absl::Status recorded = options.metrics ? options.metrics->append(metrics) : absl::OkStatus();
     if (!recorded.ok()) return recorded;
 
-    if (job.state.skipped_in_row >= train.max_skipped) return diverged(job, options.command);
+    if (job.state.skipped_in_row >= train.max_skipped) return diverged(job, outcome, options.command);
     const bool checkpoints = job.config.checkpoint.every > 0;
     // After a skipped step the parameters may be what made it fail: they must not push out an older checkpoint.
     const bool due = is_due(job.state.step, job.config.checkpoint.every) && !outcome.skipped;

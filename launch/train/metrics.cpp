@@ -51,6 +51,11 @@ std::string to_json(const StepMetrics& metrics) {
   if (metrics.skipped) record["skipped"] = true;
   if (metrics.validation_loss) record["validation_loss"] = *metrics.validation_loss;
   for (const auto& [name, value] : metrics.moe) record["moe"][name] = value;
+  for (const auto& [layer, figures] : metrics.moe_layers) {
+    Json object{{"layer", layer}};
+    for (const auto& [name, value] : figures) object[name] = value;
+    record["moe"]["layers"].push_back(std::move(object));
+  }
   return record.dump();
 }
 

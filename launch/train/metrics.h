@@ -26,7 +26,8 @@ struct StepMetrics {
   double mfu = 0;            // model FLOPs over the ranks' peak; 0: unknown
   bool skipped = false;      // loss or gradient was not finite; nothing was updated
   std::optional<double> validation_loss;
-  std::map<std::string, double> moe;  // aux_loss, z_loss, load_imbalance (max over mean, worst layer), …
+  std::map<std::string, double> moe;  // MoeFigures::all
+  std::map<int64_t, std::map<std::string, double>> moe_layers;
 };
 
 // One line, without its end. Numbers that are not finite become null.

@@ -25,6 +25,24 @@ absl::Status check_same_run(const Job& job, const RunState& saved) {
                             job.vocabulary, "; use the tokenizer that it was trained with"));
 }
 
+// Parameters, optimizer state and what the routers keep. All ranks hold routers' buffers whole; a checkpoint takes them
+// from one.
+std::vector<TensorPart> tensors_of(const Job& job, bool whole_buffers) {
+  std::vector<TensorPart> parts = job.optimizer->state();
+  for (const auto& [layer, moe] : job.model->moe_layers()) {
+    for (const RouterBuffer& buffer : moe->router().buffers()) {
+      const std::vector<int64_t> shape = buffer.value.sizes().vec();
+      const std::vector<int64_t> none(shape.size(), 0);
+      parts.push_back({.name = buffer.name,
+                       .dtype = buffer.value.scalar_type(),
+                       .shape = shape,
+                       .box = whole_buffers ? Box::whole(shape) : Box{none, none},
+                       .data = whole_buffers ? buffer.value : at::Tensor()});
+    }
+  }
+  return parts;
+}
+
 }  // namespace
 
 std::string checkpoints_folder(const RunConfig& config) {
@@ -44,7 +62,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> find_checkpoint(const RunConfig& con
 
 absl::Status save(const Job& job) {
   ScopedSpan span(job.recorder, "checkpoint");
-  return write_checkpoint(checkpoints_folder(job.config), job.state.step, job.optimizer->state(), to_json(job.state),
+  return write_checkpoint(checkpoints_folder(job.config), job.state.step,
+                          tensors_of(job, /*whole_buffers=*/job.mesh.world().rank() == 0), to_json(job.state),
                           job.mesh.world(), {.keep = job.config.checkpoint.keep});
 }
 
@@ -52,7 +71,7 @@ absl::Status restore(Job& job, Checkpoint& checkpoint) {
   const auto read = [&]() -> absl::Status {
     SY_ASSIGN_OR_RETURN(RunState state, parse_run_state(checkpoint.run_state()));
     SY_RETURN_IF_ERROR(check_same_run(job, state));
-    SY_RETURN_IF_ERROR(checkpoint.read(job.optimizer->state()));
+    SY_RETURN_IF_ERROR(checkpoint.read(tensors_of(job, /*whole_buffers=*/true)));
     state.config = job.state.config;  // what was overridden holds from here on
     job.state = std::move(state);
     return absl::OkStatus();

@@ -4,7 +4,6 @@
 
 #include <ATen/ATen.h>
 
-#include "launch/train/moe_metrics.h"
 #include "parallel/gradient/clip.h"
 #include "parallel/optimizer/schedule.h"
 
@@ -49,6 +48,7 @@ absl::StatusOr<StepOutcome> run_step(Job& job) {
   if (!outcome.skipped) {
     ScopedSpan span(job.recorder, "optimizer");
     SY_RETURN_IF_ERROR(job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
+    for (const auto& [layer, moe_layer] : job.model->moe_layers()) moe_layer->router().finish_step();
   }
   return outcome;
 }

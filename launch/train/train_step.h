@@ -2,12 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
 
 #include <absl/status/statusor.h>
 
 #include "launch/train/job.h"
+#include "launch/train/moe_metrics.h"
 
 namespace switchyard {
 
@@ -15,8 +14,8 @@ struct StepOutcome {
   double loss = 0;  // cross-entropy per counted target, over all ranks
   double grad_norm = 0;
   double lr = 0;
-  bool skipped = false;               // loss or norm was not finite: nothing was updated, on any rank
-  std::map<std::string, double> moe;  // means over layers and parts; load_imbalance: of the worst layer
+  bool skipped = false;  // loss or norm was not finite: nothing was updated, on any rank
+  MoeFigures moe;
 };
 
 // Step number `job.state.step` (from 0); advances the state. Collective over all ranks. Errors are those of the wire

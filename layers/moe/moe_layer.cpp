@@ -16,6 +16,7 @@ MoeLayer::MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> d
 MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context) {
   RouterOutput routed = router_->route(x_tD, context);
   statistics_ = std::move(routed.statistics);
+  choice_ = std::move(routed.choice);
   const Dispatched sent = dispatcher_->dispatch(x_tD, routed.routing);
   const at::Tensor y_RD = experts_->forward(sent.rows_RD, sent.counts);
   at::Tensor y_tD = dispatcher_->combine(y_RD, routed.routing.weights, sent.plan);

@@ -8,7 +8,7 @@
 
 #include "layers/feed_forward/feed_forward.h"
 #include "layers/moe/experts.h"
-#include "layers/moe/router.h"
+#include "layers/moe/router/router.h"
 #include "layers/moe/token_context.h"
 #include "parallel/dispatch/dispatcher.h"
 #include "parallel/parameter/parameter.h"
@@ -30,8 +30,10 @@ class MoeLayer {
   // group. Failures of the wire are thrown as StatusError.
   MoeOutput forward(const at::Tensor& x_tD, const TokenContext& context);
   ParameterList parameters();
+  Router& router() { return *router_; }
   // Of the latest forward.
   const RouterStatistics& statistics() const { return statistics_; }
+  const Choice& choice() const { return choice_; }
 
  private:
   std::unique_ptr<Router> router_;
@@ -39,6 +41,7 @@ class MoeLayer {
   std::unique_ptr<Experts> experts_;
   std::unique_ptr<FeedForward> shared_;
   RouterStatistics statistics_;
+  Choice choice_;
 };
 
 }  // namespace switchyard

@@ -74,7 +74,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
   DecoderRun run;
   shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
   run_mesh(shape, [&](const Mesh& mesh) {
-    auto model = assemble(what.model, what.vocabulary, what.dtype, what.recompute, mesh);
+    auto model = assemble(what.model, what.vocabulary, what.dtype, what.recompute, what.seed, mesh);
     // Small buckets, so that there are several of each kind.
     GradientReducer reducer(model->parameters(), mesh, {.bucket_bytes = 4096});
     ShardedAdamW optimizer(reducer, mesh, what.optimizer);

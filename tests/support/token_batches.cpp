@@ -49,6 +49,7 @@ TokenBatch cut_batch(const GlobalStep& step, int64_t part, int64_t parts, int64_
   batch.first_token = begin * step.sequence;
   batch.part_tokens = (part_end - part_begin) * step.sequence;
   batch.global_targets = step.targets.ge(0).sum().item<int64_t>();
+  batch.part = part;
   batch.parts = parts;
   return batch;
 }

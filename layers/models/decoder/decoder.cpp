@@ -53,11 +53,15 @@ BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
   const auto [vocab_begin, vocab_end] = cut(vocabulary_, tensor.size(), tensor.rank());
   const auto [begin, end] = cut(batch.tokens.numel(), tensor.size(), tensor.rank());
   const TokenContext context{.tokens = batch.tokens.narrow(0, begin, end - begin),
+                             .tags = batch.tags.defined() ? batch.tags.narrow(0, begin, end - begin) : at::Tensor(),
+                             .sequence = batch.sequence,
                              .first_token = batch.first_token + begin,
                              .data_rank_tokens = batch.tokens.numel(),
                              .population = batch.part_tokens,
+                             .part = batch.part,
                              .parts = batch.parts,
-                             .step = batch.step};
+                             .step = batch.step,
+                             .training = batch.training};
 
   BlockOutput state{reduce_scatter_rows(embedding(batch.tokens, *embedding_, vocab_begin), rows, tensor), {}};
   for (const auto& block : blocks_) {
@@ -89,6 +93,14 @@ at::Tensor Decoder::project(const at::Tensor& x_tD, const TokenBatch& batch) {
   const at::Tensor n_tD = rms_norm(x_tD, *norm_, norm_epsilon_);
   const at::Tensor n_TD = gather_rows(n_tD, cut_sizes(batch.tokens.numel(), tensor.size()), tensor);
   return linear(n_TD, head_ ? *head_ : *embedding_);
+}
+
+std::map<int64_t, MoeLayer*> Decoder::moe_layers() const {
+  std::map<int64_t, MoeLayer*> layers;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (blocks_[i]->moe()) layers[static_cast<int64_t>(i)] = blocks_[i]->moe();
+  }
+  return layers;
 }
 
 ParameterList Decoder::parameters() {

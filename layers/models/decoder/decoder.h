@@ -3,6 +3,7 @@
 // last absent with tied embeddings).
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -41,6 +42,8 @@ class Decoder {
 
   ParameterList parameters();  // in the order of their use
   std::span<const std::unique_ptr<DecoderBlock>> blocks() const { return blocks_; }
+  // The mixture layers, by number of their block.
+  std::map<int64_t, MoeLayer*> moe_layers() const;
 
  private:
   BlockOutput run_blocks(const TokenBatch& batch);

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
+#include "launch/train/moe_metrics.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -28,6 +29,16 @@ StepMetrics example(int64_t step) {
   metrics.memory_bytes = int64_t{1} << 33;
   metrics.moe = {{"aux_loss", 0.5}, {"load_imbalance", 1.25}, {"z_loss", 0.25}};
   return metrics;
+}
+
+TEST(Metrics, LoadFiguresAreMultiplesOfTheMean) {
+  const std::map<std::string, double> load = load_figures({30, 0, 10, 0});
+  EXPECT_DOUBLE_EQ(load.at("load_min"), 0);
+  EXPECT_DOUBLE_EQ(load.at("load_max"), 3);
+  EXPECT_DOUBLE_EQ(load.at("load_p50"), 0.5);
+  EXPECT_NEAR(load.at("load_p95"), 2.7, 1e-12);
+  EXPECT_DOUBLE_EQ(load.at("load_cv"), std::sqrt(1.5));
+  EXPECT_TRUE(load_figures({0, 0}).empty());
 }
 
 class MetricsFileTest : public testing::Test {
@@ -68,11 +79,13 @@ TEST(Metrics, AStepIsOneObjectWithTheDocumentedKeys) {
   more.validation_loss = 2.5;
   more.skipped = true;
   more.mfu = 0.4;
+  more.moe_layers = {{3, {{"entropy", 1.5}}}};
   more.loss = std::nan("");
   const auto full = nlohmann::json::parse(to_json(more));
   EXPECT_EQ(full["validation_loss"], 2.5);
   EXPECT_EQ(full["skipped"], true);
   EXPECT_EQ(full["mfu"], 0.4);
+  EXPECT_EQ(full["moe"]["layers"], nlohmann::json::parse(R"([{"layer": 3, "entropy": 1.5}])"));
   EXPECT_TRUE(full["loss"].is_null());
 }
 

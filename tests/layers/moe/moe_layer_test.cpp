@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "layers/moe/softmax_router.h"
+#include "layers/moe/router/softmax_router.h"
 #include "parallel/dispatch/all_to_all.h"
 #include "parallel/parameter/initialise.h"
 #include "tests/layers/moe/logical_gradients.h"
@@ -60,6 +60,7 @@ void run(const Case& c, const MeshShape& shape, Result& result) {
     attach_plain_gradients(layer->parameters());
     const GlobalBatch share = batch.share(data_begin + begin, data_begin + end);
     const MoeOutput output = layer->forward(share.x_TD, {.tokens = {},
+                                                         .tags = {},
                                                          .first_token = data_begin + begin,
                                                          .data_rank_tokens = data_end - data_begin,
                                                          .population = c.tokens});

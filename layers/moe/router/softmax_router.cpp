@@ -1,12 +1,15 @@
-#include "layers/moe/softmax_router.h"
+#include "layers/moe/router/softmax_router.h"
 
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "layers/moe/gate.h"
-#include "layers/moe/softmax_top_k.h"
+#include "layers/moe/router/gate.h"
+#include "layers/moe/router/population.h"
+#include "layers/moe/router/softmax_top_k.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -24,22 +27,24 @@ struct Losses {
   double parts;
 };
 
-// What the population's ranks add up: slots and probabilities of each expert, and the squared log sums.
+// What the population's ranks add up: slots and probabilities of each expert, squared log sums and entropies.
 struct Population {
   std::vector<double> slots;
   std::vector<double> probabilities;
   double squared_log_sums;
+  double entropies;
 };
 
 Population add_up(const TopK& chosen, Communicator& ranks) {
   const size_t experts = chosen.slots.size();
-  at::Tensor sums = at::empty({static_cast<int64_t>(2 * experts + 1)}, at::kDouble);
+  at::Tensor sums = at::empty({static_cast<int64_t>(2 * experts + 2)}, at::kDouble);
   double* data = sums.data_ptr<double>();
   std::copy(chosen.slots.begin(), chosen.slots.end(), data);
   std::copy(chosen.probability_sums.begin(), chosen.probability_sums.end(), data + experts);
   data[2 * experts] = chosen.squared_log_sums;
+  data[2 * experts + 1] = chosen.entropies;
   if (ranks.size() > 1) throw_if_error(ranks.all_reduce(sums, ReduceOp::kSum).wait());
-  return {{data, data + experts}, {data + experts, data + 2 * experts}, data[2 * experts]};
+  return {{data, data + experts}, {data + experts, data + 2 * experts}, data[2 * experts], data[2 * experts + 1]};
 }
 
 // The gradient of the load-balance loss by every token's probability of each expert.
@@ -56,33 +61,43 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-struct Choice {
-  TopK chosen;
+struct Chosen {
+  at::Tensor given_N;  // in: experts to take, undefined: none
+  TopK top;
   RouterStatistics statistics;
 };
 
-// logits_TE → weights_N and the scalar loss; what was chosen and counted goes to `choice`.
+// logits_TE → weights_N and the scalar loss; what was chosen and counted goes to `result`.
 struct ChooseFunction : torch::autograd::Function<ChooseFunction> {
   static variable_list forward(AutogradContext* context, const at::Tensor& logits_TE, const Losses& losses,
-                               Communicator& ranks, Choice& choice) {
+                               Communicator& ranks, Chosen& result) {
     const at::Tensor probabilities_TE = at::softmax(logits_TE, 1);
-    choice.chosen = softmax_top_k(logits_TE, probabilities_TE, losses.experts_per_token, losses.renormalise);
-    const TopK& chosen = choice.chosen;
+    result.top =
+        softmax_top_k(logits_TE, probabilities_TE, losses.experts_per_token, losses.renormalise, result.given_N);
+    const TopK& chosen = result.top;
     const Population population = add_up(chosen, ranks);
     std::vector<double> gradients = balance_gradients(population, losses);
-    choice.statistics = {dot(gradients, population.probabilities),
-                         population.squared_log_sums / losses.tokens,
-                         {population.slots.begin(), population.slots.end()}};
+    result.statistics = {.losses = {{"aux_loss", dot(gradients, population.probabilities)},
+                                    {"z_loss", population.squared_log_sums / losses.tokens}},
+                         .tokens_per_expert = {population.slots.begin(), population.slots.end()},
+                         .entropy = population.entropies / losses.tokens,
+                         .scalars = {}};
+    const bool finite = std::isfinite(population.squared_log_sums) && std::isfinite(population.entropies);
+    if (!finite) {
+      const bool mine = !std::isfinite(chosen.squared_log_sums) || !std::isfinite(chosen.entropies);
+      result.statistics.not_finite = lowest_rank(mine, ranks);
+    }
     const double aux_factor = losses.aux_loss / losses.parts;
     const double z_factor = losses.z_loss / losses.parts / losses.tokens;
     const double loss = aux_factor * dot(gradients, chosen.probability_sums) + z_factor * chosen.squared_log_sums;
+    const double share = finite ? loss : std::numeric_limits<double>::quiet_NaN();
 
     context->save_for_backward({probabilities_TE, chosen.experts_N, chosen.weights_N, chosen.log_sums_T});
     for (double& gradient : gradients) gradient *= aux_factor;
     context->saved_data["balance"] = gradients;
     context->saved_data["z_factor"] = z_factor;
     context->saved_data["renormalise"] = losses.renormalise;
-    return {chosen.weights_N, at::full({}, loss, logits_TE.options())};
+    return {chosen.weights_N, at::full({}, share, logits_TE.options())};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -121,13 +136,15 @@ RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& co
                       .experts_per_token = experts_per_token_,
                       .tokens = static_cast<double>(std::max<int64_t>(1, context.population)),
                       .parts = static_cast<double>(context.parts)};
-  Choice choice;
-  const variable_list outputs = ChooseFunction::apply(gate(x_tD, *gate_), losses, population_, choice);
+  Chosen result;
+  if (const Choice* given = replay_.next(context)) result.given_N = given->experts;
+  const variable_list outputs = ChooseFunction::apply(gate(x_tD, *gate_), losses, population_, result);
   const int64_t tokens = x_tD.size(0);
   Routing routing{.offsets = at::arange(0, (tokens + 1) * experts_per_token_, experts_per_token_, at::kLong),
-                  .experts = choice.chosen.experts_N,
+                  .experts = result.top.experts_N,
                   .weights = outputs[0]};
-  return {std::move(routing), outputs[1], std::move(choice.statistics)};
+  Choice choice{.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
+  return {std::move(routing), outputs[1], std::move(result.statistics), std::move(choice)};
 }
 
 }  // namespace switchyard

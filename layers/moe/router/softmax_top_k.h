@@ -17,11 +17,13 @@ struct TopK {
   std::vector<int64_t> slots;            // [E] tokens of this rank that chose each expert
   std::vector<double> probability_sums;  // [E] Σ over tokens
   double squared_log_sums = 0;           // Σ over tokens
+  double entropies = 0;                  // Σ over tokens of −Σ_e p·log p; not finite where a logit is not
 };
 
-// probabilities_TE is the softmax of logits_TE over experts.
+// probabilities_TE is the softmax of logits_TE over experts. `given_N` defined: these experts are taken instead, int64
+// [T·experts_per_token] by token.
 TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_TE, int64_t experts_per_token,
-                   bool renormalise);
+                   bool renormalise, const at::Tensor& given_N = {});
 
 // The gradient of the logits, given that of the weights, one added to every token's probabilities (the load-balance
 // loss is linear in them), and a factor for 2·log sum·probability (z-loss).

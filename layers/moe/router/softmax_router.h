@@ -11,7 +11,7 @@
 
 #include "layers/build_context.h"
 #include "layers/moe/config.h"
-#include "layers/moe/router.h"
+#include "layers/moe/router/router.h"
 
 namespace switchyard {
 
@@ -23,12 +23,14 @@ class SoftmaxRouter : public Router {
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override;
   ParameterList parameters() override { return {gate_.get()}; }
+  void replay(Choice choice) override { replay_.set(std::move(choice)); }
 
  private:
   Communicator& population_;
   int64_t experts_per_token_;
   RouterConfig config_;
   std::unique_ptr<Parameter> gate_;
+  Replay replay_;
 };
 
 }  // namespace switchyard

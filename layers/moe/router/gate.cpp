@@ -1,4 +1,4 @@
-#include "layers/moe/gate.h"
+#include "layers/moe/router/gate.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>

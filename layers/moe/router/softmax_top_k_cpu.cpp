@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "layers/moe/softmax_top_k.h"
+#include "layers/moe/router/largest.h"
+#include "layers/moe/router/softmax_top_k.h"
 #include "runtime/base/check.h"
 #include "runtime/numerics/lanes.h"
 
@@ -22,42 +22,38 @@ void with_scalar(at::ScalarType dtype, const Body& body) {
   body(double());
 }
 
-// The `count` largest of values[0 … n), by falling value, the lower index first among equals. By repeated maxima of a
-// copy: no branch depends on the values. `scratch` has room for n rounded up to whole registers.
+// Σ a·b over n values.
 template <typename T>
-void largest(const T* values, int64_t n, int64_t count, T* scratch, int64_t* indices) {
-  constexpr T kTaken = -std::numeric_limits<T>::infinity();
-  constexpr T kLowest = std::numeric_limits<T>::lowest();
-  const int64_t padded = (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
-  for (int64_t i = 0; i < n; ++i) scratch[i] = values[i] > kLowest ? values[i] : kLowest;  // NaN too
-  std::fill(scratch + n, scratch + padded, kTaken);
-  for (int64_t k = 0; k < count; ++k) {
-    Lanes<T> most = broadcast(kTaken);
-    for (int64_t i = 0; i < padded; i += kLanes<T>) {
-      Lanes<T> lanes;
-      load(scratch + i, lanes);
-      most = maximum(lanes, most);
-    }
-    indices[k] = std::find(scratch, scratch + n, maximum(most)) - scratch;
-    scratch[indices[k]] = kTaken;
+T dot(const T* a, const T* b, int64_t n) {
+  Lanes<T> total = broadcast(T(0));
+  int64_t i = 0;
+  Lanes<T> x, y;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    load(a + i, x);
+    load(b + i, y);
+    total += x * y;
   }
+  load_first(a + i, n - i, T(0), x);
+  load_first(b + i, n - i, T(0), y);
+  return sum(total + x * y);
 }
 
 struct BlockSums {
   std::vector<int64_t> slots;
   std::vector<double> probabilities;
   double squared_log_sums = 0;
+  double entropies = 0;
 };
 
 int64_t blocks_of(int64_t tokens) {
   return (tokens + kBlockTokens - 1) / kBlockTokens;
 }
 
-// One token: choose, weigh, and add to the block's sums. Returns the log-sum-exp of its logits.
+// One token: weigh its chosen experts, and add to the block's sums. `top`: the expert with the largest logit. Returns
+// the log-sum-exp of its logits.
 template <typename T>
-T choose(const T* logits, const T* probabilities, int64_t experts, int64_t k, bool renormalise, T* scratch,
-         int64_t* ids, T* weights, BlockSums& sums) {
-  largest(logits, experts, k, scratch, ids);
+T weigh(const T* logits, const T* probabilities, int64_t experts, int64_t top, const int64_t* ids, int64_t k,
+        bool renormalise, T* weights, BlockSums& sums) {
   T total = 0;
   for (int64_t i = 0; i < k; ++i) total += probabilities[ids[i]];
   for (int64_t i = 0; i < k; ++i) {
@@ -66,21 +62,23 @@ T choose(const T* logits, const T* probabilities, int64_t experts, int64_t k, bo
   }
   for (int64_t e = 0; e < experts; ++e) sums.probabilities[e] += probabilities[e];
   // The largest probability is at least 1/E, so its logarithm loses nothing.
-  const T log_sum = logits[ids[0]] - std::log(probabilities[ids[0]]);
+  const T log_sum = logits[top] - std::log(probabilities[top]);
   sums.squared_log_sums += static_cast<double>(log_sum) * log_sum;
+  sums.entropies += static_cast<double>(log_sum - dot(probabilities, logits, experts));
   return log_sum;
 }
 
 }  // namespace
 
 TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_TE, int64_t experts_per_token,
-                   bool renormalise) {
+                   bool renormalise, const at::Tensor& given_N) {
   const int64_t tokens = logits_TE.size(0);
   const int64_t experts = logits_TE.size(1);
   const int64_t k = experts_per_token;
   SY_CHECK_LE(k, experts);
   TopK chosen;
-  chosen.experts_N = at::empty({tokens * k}, logits_TE.options().dtype(at::kLong));
+  chosen.experts_N = given_N.defined() ? given_N.contiguous() : at::empty({tokens * k}, at::kLong);
+  SY_CHECK_EQ(chosen.experts_N.numel(), tokens * k);
   chosen.weights_N = at::empty({tokens * k}, logits_TE.options());
   chosen.log_sums_T = at::empty({tokens}, logits_TE.options());
   std::vector<BlockSums> sums(blocks_of(tokens), {std::vector<int64_t>(experts), std::vector<double>(experts)});
@@ -89,15 +87,24 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
     using T = decltype(scalar);
     const T* logits = logits_TE.const_data_ptr<T>();
     const T* probabilities = probabilities_TE.const_data_ptr<T>();
-    int64_t* ids = chosen.experts_N.data_ptr<int64_t>();
+    int64_t* ids = given_N.defined() ? nullptr : chosen.experts_N.data_ptr<int64_t>();
+    const int64_t* taken = chosen.experts_N.const_data_ptr<int64_t>();
     T* weights = chosen.weights_N.data_ptr<T>();
     T* log_sums = chosen.log_sums_T.data_ptr<T>();
     at::parallel_for(0, blocks_of(tokens), 1, [&](int64_t first, int64_t last) {
       std::vector<T> scratch(experts + kLanes<T>);
       for (int64_t b = first; b < last; ++b) {
         for (int64_t t = b * kBlockTokens; t < std::min(tokens, (b + 1) * kBlockTokens); ++t) {
-          log_sums[t] = choose(logits + t * experts, probabilities + t * experts, experts, k, renormalise,
-                               scratch.data(), ids + t * k, weights + t * k, sums[b]);
+          const T* row = logits + t * experts;
+          int64_t top = 0;
+          if (ids) {
+            largest(row, experts, k, scratch.data(), ids + t * k);
+            top = ids[t * k];
+          } else {
+            largest(row, experts, 1, scratch.data(), &top);
+          }
+          log_sums[t] = weigh(row, probabilities + t * experts, experts, top, taken + t * k, k, renormalise,
+                              weights + t * k, sums[b]);
         }
       }
     });
@@ -107,6 +114,7 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
   chosen.probability_sums.assign(experts, 0);
   for (const BlockSums& block : sums) {
     chosen.squared_log_sums += block.squared_log_sums;
+    chosen.entropies += block.entropies;
     for (int64_t e = 0; e < experts; ++e) {
       chosen.slots[e] += block.slots[e];
       chosen.probability_sums[e] += block.probabilities[e];

@@ -1,11 +1,13 @@
 // The softmax router against plain ATen operations under autograd on the whole population, over ranks as threads.
-#include "layers/moe/softmax_router.h"
+#include "layers/moe/router/softmax_router.h"
+
+#include <cmath>
 
 #include <ATen/ATen.h>
 #include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
-#include "layers/moe/softmax_top_k.h"
+#include "layers/moe/router/softmax_top_k.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/numerics/precision.h"
 #include "tests/support/mesh.h"
@@ -78,7 +80,7 @@ Result run(const Case& c, int ranks) {
     const at::Tensor x = population.x_TD.narrow(0, begin, end - begin).clone().set_requires_grad(true);
     const int64_t k = c.experts_per_token;
     RouterOutput output =
-        router->route(x, {.tokens = {}, .first_token = begin, .population = c.tokens, .parts = kParts});
+        router->route(x, {.tokens = {}, .tags = {}, .first_token = begin, .population = c.tokens, .parts = kParts});
     EXPECT_TRUE(at::equal(output.routing.offsets, at::arange(end - begin + 1, at::kLong) * k));
     const at::Tensor g_N = population.g_N.narrow(0, begin * k, (end - begin) * k);
     ((output.routing.weights * g_N).sum() + output.auxiliary_loss).backward();
@@ -93,8 +95,8 @@ Result run(const Case& c, int ranks) {
     whole.dx_TD = at::cat({whole.dx_TD, parts[r].dx_TD});
     whole.dgate_ED = whole.dgate_ED + parts[r].dgate_ED;
     whole.loss += parts[r].loss;
-    EXPECT_EQ(parts[r].statistics.aux_loss, parts[0].statistics.aux_loss);
-    EXPECT_EQ(parts[r].statistics.z_loss, parts[0].statistics.z_loss);
+    EXPECT_EQ(parts[r].statistics.losses["aux_loss"], parts[0].statistics.losses["aux_loss"]);
+    EXPECT_EQ(parts[r].statistics.losses["z_loss"], parts[0].statistics.losses["z_loss"]);
     EXPECT_EQ(parts[r].statistics.tokens_per_expert, parts[0].statistics.tokens_per_expert);
   }
   return whole;
@@ -120,8 +122,9 @@ Result reference(const Case& c) {
   const at::Tensor loss = (c.config.aux_loss * balance + c.config.z_loss * z) / kParts;
   ((weights.reshape(-1) * population.g_N.to(at::kDouble)).sum() + loss).backward();
   result = {weights.detach().reshape(-1), ids.reshape(-1), x.grad(), gate_ED.grad(), loss.item<double>(), {}};
-  result.statistics.aux_loss = balance.item<double>();
-  result.statistics.z_loss = z.item<double>();
+  result.statistics.losses["aux_loss"] = balance.item<double>();
+  result.statistics.losses["z_loss"] = z.item<double>();
+  result.statistics.entropy = -(p * at::log_softmax(logits, 1)).sum(1).mean().item<double>();
   const int64_t* counts = slots.const_data_ptr<int64_t>();
   result.statistics.tokens_per_expert.assign(counts, counts + c.experts);
   return result;
@@ -137,17 +140,20 @@ class SoftmaxRouting : public ::testing::TestWithParam<Case> {};
 
 TEST_P(SoftmaxRouting, MatchesPlainOperationsOnEveryLayout) {
   const Case c = GetParam();
-  const Result expected = reference(c);
+  Result expected = reference(c);
   const double tolerance = c.dtype == at::kDouble ? 1e-12 : 2e-6;
   for (int ranks : {1, 2, 3, 4}) {
     SCOPED_TRACE(absl::StrCat(ranks, " ranks"));
-    const Result actual = run(c, ranks);
+    Result actual = run(c, ranks);
     EXPECT_TRUE(at::equal(actual.experts_N, expected.experts_N));
     EXPECT_EQ(actual.statistics.tokens_per_expert, expected.statistics.tokens_per_expert);
     expect_close(actual.weights_N, expected.weights_N, tolerance, "weights");
     EXPECT_NEAR(actual.loss, expected.loss, tolerance * (1 + expected.loss));
-    EXPECT_NEAR(actual.statistics.aux_loss, expected.statistics.aux_loss, tolerance * static_cast<double>(c.experts));
-    EXPECT_NEAR(actual.statistics.z_loss, expected.statistics.z_loss, tolerance * (1 + expected.statistics.z_loss));
+    EXPECT_NEAR(actual.statistics.losses["aux_loss"], expected.statistics.losses["aux_loss"],
+                tolerance * static_cast<double>(c.experts));
+    EXPECT_NEAR(actual.statistics.losses["z_loss"], expected.statistics.losses["z_loss"],
+                tolerance * (1 + expected.statistics.losses["z_loss"]));
+    EXPECT_NEAR(actual.statistics.entropy, expected.statistics.entropy, tolerance * 4);
     // Under bf16 the gate's gradient comes from two bf16 terms, 16 bits, and dx is rounded to bf16.
     expect_close(actual.dgate_ED, expected.dgate_ED, c.dtype == at::kBFloat16 ? 2e-5 : tolerance, "gate");
     expect_close(actual.dx_TD, expected.dx_TD, c.dtype == at::kBFloat16 ? 1.0 / 256 : tolerance, "dx");
@@ -159,10 +165,11 @@ TEST(SoftmaxRouter, TiesGoToTheLowerExpert) {
     const auto router = make_router({.name = "ties", .experts = 6}, mesh);
     const at::NoGradGuard no_grad;
     router->parameters()[0]->value().zero_();
-    const RouterOutput output = router->route(at::ones({5, kWidth}, at::kDouble), {.tokens = {}, .population = 5});
+    RouterOutput output =
+        router->route(at::ones({5, kWidth}, at::kDouble), {.tokens = {}, .tags = {}, .population = 5});
     EXPECT_TRUE(at::equal(output.routing.experts.view({5, 3}), at::arange(3, at::kLong).expand({5, 3})));
     EXPECT_TRUE(at::allclose(output.routing.weights, at::full({15}, 1.0 / 3, at::kDouble)));
-    EXPECT_DOUBLE_EQ(output.statistics.aux_loss, 1);  // equal probabilities, however the slots lie
+    EXPECT_DOUBLE_EQ(output.statistics.losses["aux_loss"], 1);  // equal probabilities, however the slots lie
   });
 }
 
@@ -176,6 +183,44 @@ TEST(SoftmaxRouter, ChoosesDistinctExpertsAmongNaNAndInfinity) {
   logits[3][2] = -INFINITY;
   const TopK chosen = softmax_top_k(logits, at::softmax(logits, 1), 4, true);
   EXPECT_TRUE(at::equal(chosen.experts_N, at::tensor({0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 3, 4, 1}, at::kLong)));
+}
+
+TEST(SoftmaxRouter, ReplaysExpertsForOnePart) {
+  const Case c{.name = "replay"};
+  run_mesh(mesh_shape(1), [&](const Mesh& mesh) {
+    const auto router = make_router(c, mesh);
+    const at::Tensor x = make_population(c).x_TD;
+    const auto route = [&](int64_t part) {
+      return router->route(x, {.tokens = {}, .tags = {}, .population = c.tokens, .part = part, .parts = kParts});
+    };
+    const RouterOutput chosen = route(0);
+    const at::Tensor other = at::remainder(chosen.choice.experts + 1, c.experts);
+    router->replay({.offsets = chosen.choice.offsets, .experts = other, .kept = {}});
+    const RouterOutput replayed = route(0);
+    EXPECT_TRUE(at::equal(replayed.routing.experts, other));
+    EXPECT_EQ(replayed.statistics.tokens_per_expert[1], chosen.statistics.tokens_per_expert[0]);
+    const at::Tensor p = at::softmax(at::mm(x, router->parameters()[0]->value().t()), 1).detach();
+    const at::Tensor picked = p.gather(1, other.view({c.tokens, -1}));
+    EXPECT_TRUE(at::allclose(replayed.routing.weights, (picked / picked.sum(1, true)).reshape(-1), 1e-12, 1e-12));
+    EXPECT_TRUE(at::equal(route(0).routing.experts, other)) << "recomputation takes them too";
+    EXPECT_TRUE(at::equal(route(1).routing.experts, chosen.routing.experts)) << "the next part chooses";
+    EXPECT_TRUE(at::equal(route(0).routing.experts, chosen.routing.experts));
+  });
+}
+
+TEST(SoftmaxRouter, AllRanksKnowWhoseLogitsAreNotFinite) {
+  for (const double bad : {NAN, INFINITY}) {
+    run_mesh(mesh_shape(3), [&](const Mesh& mesh) {
+      const auto router = make_router({}, mesh);
+      at::Tensor x = at::ones({4, kWidth}, at::kDouble);
+      if (mesh.world().rank() > 0) x[2][1] = bad;
+      const RouterOutput output = router->route(x, {.tokens = {}, .tags = {}, .population = 12});
+      EXPECT_EQ(output.statistics.not_finite, 1);
+      EXPECT_TRUE(std::isnan(output.auxiliary_loss.item<double>()));
+    });
+  }
+  const at::Tensor logits = at::tensor({0.0, -INFINITY}, at::kDouble).view({1, 2});
+  EXPECT_FALSE(std::isfinite(softmax_top_k(logits, at::softmax(logits, 1), 1, true).entropies));
 }
 
 TEST(SoftmaxRouter, TheGateIsReplicatedAndPartialOverItsPopulation) {
