@@ -1,7 +1,10 @@
 #include "layers/ops/matmul_onednn.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <dnnl.hpp>
 #include <memory>
 #include <new>
@@ -16,15 +19,15 @@ namespace {
 using dnnl::memory;
 
 // oneDNN keeps the kernels of the last shapes in a cache of its own, shared by all threads: a look-up costs 2–4 µs, a
-// new shape 0.1–0.5 ms and about 0.3 MB of memory, which bounds how many are worth keeping where experts meet new row
+// new shape 0.1–2 ms and about 0.3 MB of memory, which bounds how many are worth keeping where experts meet new row
 // counts all the time.
 constexpr int kCachedKernels = 384;
 
-// So that few shapes are new, rows beyond a multiple of kRowBlock are a product of their own: no slower from
-// kSplitRows on. (Kernels for run-time sizes lose 3–33 % in bf16 and up to 40 % in fp32 on every call, a second pass
-// over a weight gradient 6 %: that one keeps its exact inner size.)
+// So that few shapes are new, a product of changing rows (m, or the inner size of a weight gradient) is cut into few
+// kinds of parts: multiples of kRowBlock, or of a sixteenth of many rows, then a last part that is padded with zeros to
+// a multiple of kPaddedRows. (Kernels for run-time sizes lose 3–33 % in bf16 and up to 40 % in fp32 on every call.)
 constexpr int64_t kRowBlock = 64;
-constexpr int64_t kSplitRows = 256;
+constexpr int64_t kPaddedRows = 16;
 
 const dnnl::engine& cpu_engine() {
   static const dnnl::engine engine = [] {
@@ -88,20 +91,93 @@ bool multiply(const Product& product, const void* a, const void* b, void* c) try
   check_failed(__FILE__, __LINE__, failure.what());
 }
 
+size_t operand_size(const Product& p) {
+  return p.type == ProductType::kFp32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+size_t result_size(const Product& p) {
+  return p.type == ProductType::kBf16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+// `rows` rows of `bytes` each, row by row `stride` bytes apart in `from` and `to`.
+void copy_rows(const void* from, int64_t from_stride, int64_t rows, int64_t bytes, void* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(static_cast<std::byte*>(to) + r * to_stride, static_cast<const std::byte*>(from) + r * from_stride,
+                bytes);
+  }
+}
+
+// A copy of rows that lie close together, followed by zeros.
+Scratch padded_copy(const void* from, int64_t stride, int64_t rows, int64_t bytes, int64_t padded_rows) {
+  Scratch copy = allocate(padded_rows * bytes);
+  copy_rows(from, stride, rows, bytes, copy.get(), bytes);
+  std::memset(static_cast<std::byte*>(copy.get()) + rows * bytes, 0, (padded_rows - rows) * bytes);
+  return copy;
+}
+
+// The product of few rows by a kernel for `padded` ones.
+bool multiply_padded(Product p, const void* a, const void* b, void* c, int64_t padded) {
+  const int64_t in = operand_size(p), out = result_size(p);
+  if (p.transpose_a) {
+    const Scratch a_rows = padded_copy(a, p.lda * in, p.k, p.m * in, padded);
+    const Scratch b_rows = padded_copy(b, p.ldb * in, p.k, p.n * in, padded);
+    p.k = padded;
+    p.lda = p.m;
+    p.ldb = p.n;
+    return multiply(p, a_rows.get(), b_rows.get(), c);
+  }
+  const int64_t rows = p.m, stride = p.ldc * out, bytes = p.n * out;
+  const Scratch a_rows = padded_copy(a, p.lda * in, rows, p.k * in, padded);
+  const Scratch c_rows = padded_copy(c, stride, p.accumulate ? rows : 0, bytes, padded);
+  p.m = padded;
+  p.lda = p.k;
+  p.ldc = p.n;
+  if (!multiply(p, a_rows.get(), b, c_rows.get())) return false;
+  copy_rows(c_rows.get(), bytes, rows, bytes, c, stride);
+  return true;
+}
+
+bool multiply_part(const Product& p, const void* a, const void* b, void* c) {
+  const int64_t rows = p.transpose_a ? p.k : p.m;
+  // Fewer than that pay for the padding, and are of few kinds.
+  if (rows < kPaddedRows || rows % kPaddedRows == 0) return multiply(p, a, b, c);
+  return multiply_padded(p, a, b, c, (rows + kPaddedRows - 1) / kPaddedRows * kPaddedRows);
+}
+
+// How many of `rows` are the next part.
+int64_t part_rows(int64_t rows) {
+  if (rows < kRowBlock) return rows;
+  const int64_t block = std::max<int64_t>(kRowBlock, std::bit_floor(static_cast<uint64_t>(rows)) / 16);
+  return rows - rows % block;
+}
+
 }  // namespace
 
 bool onednn_product(const Product& product, const void* a, const void* b, void* c) {
-  const int64_t rest = product.m % kRowBlock;
-  if (product.transpose_a || product.m < kSplitRows || rest == 0) return multiply(product, a, b, c);
-  Product head = product, tail = product;
-  head.m = product.m - rest;
-  tail.m = rest;
-  if (!multiply(head, a, b, c)) return false;
-  const int64_t in_size = product.type == ProductType::kFp32 ? 4 : 2,
-                out_size = product.type == ProductType::kBf16 ? 2 : 4;
-  const void* tail_a = static_cast<const std::byte*>(a) + head.m * product.lda * in_size;
-  void* tail_c = static_cast<std::byte*>(c) + head.m * product.ldc * out_size;
-  SY_CHECK(multiply(tail, tail_a, b, tail_c));
+  const bool inner = product.transpose_a;
+  // A sum in parts is rounded once only where the result is fp32.
+  if (inner && (product.transpose_b || product.type == ProductType::kBf16)) return multiply(product, a, b, c);
+  const int64_t rows = inner ? product.k : product.m;
+  const auto* a_rows = static_cast<const std::byte*>(a);
+  const auto* b_rows = static_cast<const std::byte*>(b);
+  auto* c_rows = static_cast<std::byte*>(c);
+  Product part = product;
+  for (int64_t done = 0; done < rows;) {
+    const int64_t count = part_rows(rows - done);
+    (inner ? part.k : part.m) = count;
+    if (!multiply_part(part, a_rows, b_rows, c_rows)) {
+      SY_CHECK_EQ(done, 0);
+      return false;
+    }
+    done += count;
+    a_rows += count * product.lda * operand_size(product);
+    if (inner) {
+      b_rows += count * product.ldb * operand_size(product);
+      part.accumulate = true;
+    } else {
+      c_rows += count * product.ldc * result_size(product);
+    }
+  }
   return true;
 }
 
