@@ -1,4 +1,5 @@
-// Every matrix product of the model: oneDNN on CPU where it is present and fast, else ATen.
+// Every matrix product of the model: on CPU by AMX tiles where the processor has them and they are faster, else by
+// oneDNN where it is present and fast, else by ATen.
 #pragma once
 
 #include <ATen/core/Tensor.h>

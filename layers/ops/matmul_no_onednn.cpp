@@ -1,4 +1,4 @@
-#include "layers/ops/matmul_onednn.h"
+#include "layers/ops/matmul_backends.h"
 
 namespace switchyard {
 

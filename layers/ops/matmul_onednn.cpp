@@ -1,5 +1,3 @@
-#include "layers/ops/matmul_onednn.h"
-
 #include <algorithm>
 #include <bit>
 #include <cstddef>
@@ -11,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "layers/ops/matmul_backends.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {

@@ -10,6 +10,7 @@
 #include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
+#include "layers/ops/matmul_backends.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
@@ -98,6 +99,86 @@ TEST_F(Matmul, AgreesOnShapesOfExperts) {
   }
 }
 
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  return std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
+}
+
+// Each backend by itself, since matmul takes one of them only.
+using Backend = bool (*)(const Product&, const void*, const void*, void*);
+
+bool by_tiles(const Product& product, const void* a, const void* b, void* out) {
+  if (!amx_available() || product.type == ProductType::kBf16) return false;
+  amx_product(product, a, b, static_cast<float*>(out));
+  return true;
+}
+
+void check_backend(Backend backend, const Types& types, int64_t m, int64_t n, int64_t k, const MatmulOptions& options) {
+  const at::Tensor a = random_matrix(options.transpose_a ? k : m, options.transpose_a ? m : k, 8, types.in);
+  const at::Tensor b = random_matrix(options.transpose_b ? n : k, options.transpose_b ? k : n, 24, types.in);
+  const at::Tensor out = random_matrix(m, n, 5, types.out), before = out.clone();
+  const ProductType type = types.in == at::kFloat    ? ProductType::kFp32
+                           : types.out == at::kFloat ? ProductType::kBf16ToFp32
+                                                     : ProductType::kBf16;
+  const Product product{type,
+                        m,
+                        n,
+                        k,
+                        a.stride(0),
+                        b.stride(0),
+                        out.stride(0),
+                        options.transpose_a,
+                        options.transpose_b,
+                        options.accumulate};
+  if (!backend(product, a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr())) return;
+  SCOPED_TRACE(absl::StrCat(m, "×", n, "×", k, options.transpose_a ? " T" : " N", options.transpose_b ? "T" : "N"));
+  expect_product(out, options.transpose_a ? a.t() : a, options.transpose_b ? b.t() : b,
+                 options.accumulate ? before : at::zeros_like(before));
+}
+
+TEST_F(Matmul, EveryBackendAgreesWithDoublePrecision) {
+  at::manual_seed(6);
+  for (const Backend backend : {&onednn_product, &by_tiles}) {
+    for (const Types& types : {kTypes[0], kTypes[1], kTypes[2]}) {
+      for (const int64_t rows : {1, 16, 47, 129, 200}) {
+        check_backend(backend, types, rows, 75, 96, {.transpose_b = true});
+        check_backend(backend, types, rows, 32, 600, {.accumulate = true});
+        check_backend(backend, types, 140, 530, rows, {.transpose_a = true, .accumulate = true});
+        check_backend(backend, types, 33, 20, rows, {.transpose_a = true, .transpose_b = true});
+      }
+    }
+  }
+}
+
+// Six products of bf16 terms are no worse than fp32: here against ATen's, whose errors are those of fp32 arithmetic.
+TEST_F(Matmul, TilesKeepSinglePrecision) {
+  if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
+  at::manual_seed(7);
+  const at::Tensor a = at::randn({64, 700}) * at::randn({64, 700}).exp(), b = at::randn({700, 96});
+  const at::Tensor by_aten = at::mm(a, b), out = at::empty({64, 96});
+  amx_product({ProductType::kFp32, 64, 96, 700, 700, 96, 96, false, false, false}, a.const_data_ptr(),
+              b.const_data_ptr(), out.mutable_data_ptr<float>());
+  const at::Tensor exact = at::mm(a.to(at::kDouble), b.to(at::kDouble));
+  const auto error = [&](const at::Tensor& product) { return (product - exact).norm().item<double>(); };
+  EXPECT_LT(error(out), 2 * error(by_aten));
+  EXPECT_LT(error(out), 1e-6 * exact.norm().item<double>());
+}
+
+TEST_F(Matmul, TilesSumAlikeWhateverTheRows) {
+  if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
+  at::manual_seed(8);
+  const at::Tensor a = at::randn({300, 320}), b = at::randn({320, 72}), all = at::empty({300, 72});
+  matmul(all, a, b);
+  for (const int64_t rows : {1, 5, 31, 130}) {
+    const at::Tensor some = at::empty({rows, 72});
+    matmul(some, a.narrow(0, 300 - rows, rows), b);
+    EXPECT_TRUE(same_bits(some, all.narrow(0, 300 - rows, rows))) << rows;
+  }
+  at::set_num_threads(2);
+  const at::Tensor by_two = at::empty({300, 72});
+  matmul(by_two, a, b);
+  EXPECT_TRUE(same_bits(by_two, all));
+}
+
 TEST_F(Matmul, RefusesMismatches) {
   const at::Tensor a = at::zeros({2, 3}), b = at::zeros({3, 4});
   EXPECT_THROW(matmul(at::zeros({2, 5}), a, b), CheckError);
@@ -113,10 +194,6 @@ at::Tensor placed(const at::Tensor& tensor, int64_t bytes) {
   at::Tensor buffer = at::empty({tensor.numel() + 3 * 4096 / size}, tensor.options());
   const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(buffer.data_ptr()) % 4096);
   return buffer.narrow(0, (4096 - past + bytes) / size, tensor.numel()).view(tensor.sizes()).copy_(tensor);
-}
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
 }
 
 TEST_F(Matmul, BitsDoNotDependOnPlacement) {
