@@ -44,7 +44,7 @@ std::string report_on(const std::vector<RankFacts>& facts, int tensor) {
 
 }  // namespace
 
-absl::StatusOr<RunStart> start_run(Communicator& world, const StartOptions& options) {
+absl::StatusOr<std::vector<RankFacts>> check_peers(Communicator& world, const StartOptions& options) {
   RankFacts mine;
   mine.host = own_host();
   // First, since everything after it needs every wire.
@@ -61,6 +61,11 @@ absl::StatusOr<RunStart> start_run(Communicator& world, const StartOptions& opti
   SY_ASSIGN_OR_RETURN(std::vector<RankFacts> facts, gather_facts(world, mine));
   SY_RETURN_IF_ERROR(settle(world, check_builds(facts)));
   SY_RETURN_IF_ERROR(settle(world, check_configs(world, facts, options.config_text)));
+  return facts;
+}
+
+absl::StatusOr<RunStart> start_run(Communicator& world, const StartOptions& options) {
+  SY_ASSIGN_OR_RETURN(std::vector<RankFacts> facts, check_peers(world, options));
   SY_RETURN_IF_ERROR(settle(world, check_clocks(facts, options.clock_skew)));
   SY_RETURN_IF_ERROR(settle(world, check_run_folder(world, facts, options.run_folder, options.folder_patience)));
 

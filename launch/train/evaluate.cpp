@@ -7,6 +7,9 @@
 #include <ATen/Parallel.h>
 #include <absl/strings/str_format.h>
 
+#include "launch/config/document.h"
+#include "launch/start/own_build.h"
+#include "launch/start/start_run.h"
 #include "launch/train/saving.h"
 #include "launch/train/validation.h"
 #include "runtime/comm/agreement.h"
@@ -14,6 +17,7 @@
 namespace switchyard {
 
 absl::Status evaluate(const RunConfig& config, Communicator& world) {
+  SY_RETURN_IF_ERROR(check_peers(world, {.build = own_build(), .config_text = dump_yaml(config)}).status());
   if (config.data.validation.empty()) {
     return agree(world,
                  error(ErrorCategory::kBadConfig, "data.validation is not set: there is nothing to evaluate on"));

@@ -30,6 +30,18 @@ TEST_F(Refusal, RanksWithDifferentConfigs) {
   EXPECT_FALSE(std::filesystem::exists(run_.checkpoints()));
 }
 
+TEST_F(Refusal, RanksThatEvaluateWithDifferentConfigs) {
+  std::vector<std::string> words = run_.command();
+  words[1] = "evaluate";
+  std::vector<std::string> other = words;
+  other.push_back("model.norm_epsilon=0.1");
+  words.insert(words.end(), {":", "-n", "1"});
+  words.insert(words.end(), other.begin(), other.end());
+  LaunchedJob job(1, words, folder_.path());
+  EXPECT_EQ(job.wait(), 78) << job.output();
+  EXPECT_THAT(job.output(), AllOf(HasSubstr("different configs"), HasSubstr("norm_epsilon")));
+}
+
 TEST_F(Refusal, ADeviceThatThisBuildLacks) {
   const SmallRun::Outcome outcome = run_.finish({"run.device=cuda"});
   EXPECT_EQ(outcome.code, 69) << outcome.output;
