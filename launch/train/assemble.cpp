@@ -18,8 +18,14 @@ std::unique_ptr<Dispatcher> make_dispatcher(const Placement& placement, const Me
   return std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor));
 }
 
+template <typename Part>
+std::unique_ptr<Part> decorate(const std::function<std::unique_ptr<Part>(std::unique_ptr<Part>)>& decorator,
+                               std::unique_ptr<Part> part) {
+  return decorator ? decorator(std::move(part)) : std::move(part);
+}
+
 std::unique_ptr<MoeLayer> make_moe(const std::string& name, int64_t width, const MoeConfig& config,
-                                   const BuildContext& context) {
+                                   const BuildContext& context, const Decorators& decorators) {
   const Activation activation = activation_from_name(config.activation);
   const Placement placement = Placement::contiguous(config.experts, context.mesh.size(Axis::kExpert));
   std::unique_ptr<FeedForward> shared;
@@ -28,16 +34,18 @@ std::unique_ptr<MoeLayer> make_moe(const std::string& name, int64_t width, const
                                            activation, context);
   }
   return std::make_unique<MoeLayer>(
-      make_router(name, width, config, context), make_dispatcher(placement, context.mesh),
+      decorate(decorators.router, make_router(name, width, config, context)),
+      decorate(decorators.dispatcher, make_dispatcher(placement, context.mesh)),
       std::make_unique<Experts>(name, width, config.expert_width, activation, placement, context), std::move(shared));
 }
 
-std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& config, const BuildContext& context) {
+std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& config, const BuildContext& context,
+                                         const Decorators& decorators) {
   const std::string name = absl::StrCat("layers.", layer);
   std::unique_ptr<FeedForward> dense;
   std::unique_ptr<MoeLayer> moe;
   if (config.is_moe_layer(layer)) {
-    moe = make_moe(name + ".moe", config.width, config.moe, context);
+    moe = make_moe(name + ".moe", config.width, config.moe, context, decorators);
   } else {
     dense = std::make_unique<FeedForward>(name + ".feed_forward", config.width, config.feed_forward.width,
                                           activation_from_name(config.feed_forward.activation), context);
@@ -52,7 +60,8 @@ std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& con
 }  // namespace
 
 std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
-                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh) {
+                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh,
+                                  const Decorators& decorators) {
   const BuildContext context{.mesh = mesh,
                              .dtype = dtype,
                              .init_scale = config.init_scale,
@@ -61,7 +70,9 @@ std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabular
 
   auto embedding = make_vocabulary_parameter("embedding", vocabulary, config.width, context);
   std::vector<std::unique_ptr<DecoderBlock>> blocks;
-  for (int64_t layer = 0; layer < config.layers; ++layer) blocks.push_back(make_block(layer, config, context));
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    blocks.push_back(make_block(layer, config, context, decorators));
+  }
   auto norm = make_norm("norm", config.width, context);
   std::unique_ptr<Parameter> head;
   if (!config.tie_embeddings) head = make_vocabulary_parameter("head", vocabulary, config.width, context);

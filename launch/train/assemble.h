@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include <c10/core/ScalarType.h>
@@ -12,9 +13,16 @@
 
 namespace switchyard {
 
+// What is put around a model's parts as they are built; empty in training.
+struct Decorators {
+  std::function<std::unique_ptr<Router>(std::unique_ptr<Router>)> router;
+  std::function<std::unique_ptr<Dispatcher>(std::unique_ptr<Dispatcher>)> dispatcher;
+};
+
 // Builds this rank's part of the model for `mesh`, which must outlive it. Parameters are allocated, not initialised.
 // `vocabulary`: tokens. `dtype`: of weights and activations. `seed`: of what routers draw. Local.
 std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
-                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh);
+                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh,
+                                  const Decorators& decorators = {});
 
 }  // namespace switchyard

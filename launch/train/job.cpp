@@ -3,7 +3,6 @@
 #include <absl/strings/str_cat.h>
 
 #include "launch/data/tokenizer.h"
-#include "launch/train/assemble.h"
 #include "runtime/storage/checksum.h"
 
 namespace switchyard {
@@ -37,11 +36,12 @@ absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config) {
   return asked;
 }
 
-std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder) {
+std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder,
+                               const Decorators& decorators) {
   auto job = std::unique_ptr<Job>(new Job{.config = config, .mesh = mesh, .recorder = recorder});
   job->vocabulary = vocabulary;
   job->model = assemble(config.model, vocabulary, compute_dtype(config.train.compute_precision()),
-                        config.train.recompute == "layer", static_cast<uint64_t>(config.run.seed), mesh);
+                        config.train.recompute == "layer", static_cast<uint64_t>(config.run.seed), mesh, decorators);
   job->reducer =
       std::make_unique<GradientReducer>(job->model->parameters(), mesh,
                                         ReducerOptions{.bucket_bytes = int64_t{config.communication.bucket_mb} << 20,

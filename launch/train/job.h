@@ -8,6 +8,7 @@
 
 #include "launch/config/run_config.h"
 #include "launch/data/batch_loader.h"
+#include "launch/train/assemble.h"
 #include "launch/train/run_state.h"
 #include "layers/models/decoder/decoder.h"
 #include "parallel/gradient/reducer.h"
@@ -35,7 +36,8 @@ struct Job {
 absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config);
 
 // Allocates parameters, gradients and optimizer state; initialises nothing. All arguments outlive the job. Local.
-std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder);
+std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder,
+                               const Decorators& decorators = {});
 
 // Opens the data and notes in the state which it is. kMissingInput or kBadData. Local.
 absl::Status open_data(Job& job);

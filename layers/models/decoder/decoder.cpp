@@ -36,6 +36,7 @@ Decoder::Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter
 DecoderOutput Decoder::forward(const TokenBatch& batch) {
   const BlockOutput hidden = run_blocks(batch);
   const at::Tensor logits_TV = project(hidden.x_tD, batch);
+  if (observer_) observer_->logits(logits_TV, batch);
   const double scale = batch.global_targets > 0 ? 1.0 / static_cast<double>(batch.global_targets) : 0.0;
   const auto [vocab_begin, vocab_end] = cut(vocabulary_, mesh_.size(Axis::kTensor), mesh_.index(Axis::kTensor));
   const at::Tensor loss =
@@ -64,7 +65,9 @@ BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
                              .training = batch.training};
 
   BlockOutput state{reduce_scatter_rows(embedding(batch.tokens, *embedding_, vocab_begin), rows, tensor), {}};
-  for (const auto& block : blocks_) {
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const auto& block = blocks_[layer];
+    if (observer_) observer_->block_input(static_cast<int64_t>(layer), state.x_tD, batch);
     BlockOutput output;
     if (recompute_blocks_) {
       // Autograd wants defined outputs: a dense block gives its rows alone.

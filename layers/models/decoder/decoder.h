@@ -28,6 +28,16 @@ struct DecoderOutput {
 std::unique_ptr<Parameter> make_vocabulary_parameter(const std::string& name, int64_t vocabulary, int64_t width,
                                                      const BuildContext& context);
 
+// Sees what passes through forward(), and changes none of it.
+class DecoderObserver {
+ public:
+  virtual ~DecoderObserver() = default;
+  // Before each block: this tensor rank's rows.
+  virtual void block_input(int64_t layer, const at::Tensor& x_tD, const TokenBatch& batch) = 0;
+  // After the last: [T, V_local], gone once the loss has been differentiated.
+  virtual void logits(const at::Tensor& logits_TV, const TokenBatch& batch) = 0;
+};
+
 class Decoder {
  public:
   // `head` null: the embedding serves as head.
@@ -39,6 +49,9 @@ class Decoder {
   DecoderOutput forward(const TokenBatch& batch);
   // Logits over this tensor rank's slice of the vocabulary, [T, V_local]. Collective over all ranks.
   at::Tensor logits(const TokenBatch& batch);
+
+  // From now on; null: nobody. It outlives its observation.
+  void observe(DecoderObserver* observer) { observer_ = observer; }
 
   ParameterList parameters();  // in the order of their use
   std::span<const std::unique_ptr<DecoderBlock>> blocks() const { return blocks_; }
@@ -57,6 +70,7 @@ class Decoder {
   std::unique_ptr<Parameter> head_;
   double norm_epsilon_;
   bool recompute_blocks_;
+  DecoderObserver* observer_ = nullptr;
 };
 
 }  // namespace switchyard
