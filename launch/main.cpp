@@ -23,6 +23,7 @@ constexpr char kFooter[] = R"(From text to a trained model:
   switchyard prepare --input text/ --output data/text --vocab-size 8192
   mpirun -n 2 switchyard train configs/quickstart.yaml
   mpirun -n 2 switchyard evaluate runs/quickstart
+  mpirun -n 4 switchyard verify configs/quickstart.yaml parallel.expert=4 --shrink
 
 Exit codes:
    0 done                      71 out of memory
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
   Command command;
   add_train(app, command);
   add_evaluate(app, command);
+  add_verify(app, command);
   add_prepare(app, command);
   add_config(app, command);
   try {

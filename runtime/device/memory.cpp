@@ -7,8 +7,8 @@ namespace switchyard {
 namespace {
 
 // Lines read "VmRSS:     1234 kB".
-int64_t status_bytes(const std::string& key) {
-  std::ifstream status("/proc/self/status");
+int64_t bytes_in(const char* file, const std::string& key) {
+  std::ifstream status(file);
   std::string word;
   while (status >> word) {
     if (word == key) {
@@ -22,11 +22,15 @@ int64_t status_bytes(const std::string& key) {
 }  // namespace
 
 int64_t resident_bytes() {
-  return status_bytes("VmRSS:");
+  return bytes_in("/proc/self/status", "VmRSS:");
 }
 
 int64_t peak_resident_bytes() {
-  return status_bytes("VmHWM:");
+  return bytes_in("/proc/self/status", "VmHWM:");
+}
+
+int64_t available_bytes() {
+  return bytes_in("/proc/meminfo", "MemAvailable:");
 }
 
 }  // namespace switchyard

@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
 #include "launch/cli/command.h"
@@ -171,6 +172,43 @@ TEST_F(CommandLine, RanksThatFailWithoutAgreeingSpeakOnceToo) {
   EXPECT_EQ(outcome.code, 65);
   EXPECT_EQ(errors_in(outcome.err), 1) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("switchyard: error: rank 0 of 3 on "));
+}
+
+TEST_F(CommandLine, VerifyHoldsALayoutToOneRank) {
+  const Outcome outcome = run_ranks(2, "verify " SWITCHYARD_SOURCE "/configs/bench_63m.yaml --shrink");
+  EXPECT_EQ(outcome.code, 0) << outcome.err << outcome.out;
+  EXPECT_THAT(outcome.out, HasSubstr("layout      data 2 x tensor 1; experts: expert_data 1 x expert 2"));
+  EXPECT_THAT(outcome.out, HasSubstr("reference   one rank, plain operations in fp64"));
+  EXPECT_THAT(outcome.out, HasSubstr("model.width 512 → 32"));
+  EXPECT_THAT(outcome.out, HasSubstr("verified: "));
+}
+
+TEST_F(CommandLine, VerifyWritesJsonAlone) {
+  const Outcome outcome = run_ranks(4, "verify " SWITCHYARD_SOURCE
+                                       "/configs/bench_63m.yaml --shrink --json --steps 1 train.precision=fp64 "
+                                       "parallel.tensor=2 parallel.expert=2 parallel.expert_tensor=2");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << outcome.out;
+  EXPECT_EQ(json["pass"], true);
+  EXPECT_GT(json["rows"].size(), 100u);
+  EXPECT_THAT(outcome.err, HasSubstr("step 1/1"));
+}
+
+TEST_F(CommandLine, VerifyFindsAPlantedBugAndSaysWhereToLook) {
+  const std::string verify = "verify " SWITCHYARD_SOURCE "/configs/bench_63m.yaml --shrink --inject ";
+  const Outcome found = run_ranks(2, verify + "double_divisor");
+  EXPECT_EQ(found.code, 70) << found.err;
+  EXPECT_THAT(found.out, HasSubstr("first to differ: loss"));
+  EXPECT_THAT(found.out, HasSubstr("divisor"));
+  EXPECT_THAT(found.err, HasSubstr("the layout does not compute what its reference does"));
+  EXPECT_EQ(errors_in(found.err), 1);
+  const Outcome refused = run_ranks(2, verify + "skip_tensor_sum");
+  EXPECT_EQ(refused.code, 64);
+  EXPECT_THAT(refused.err, HasSubstr("needs parallel.tensor above 1"));
+  const Outcome list = run("verify --inject list");
+  EXPECT_EQ(list.code, 0);
+  EXPECT_THAT(list.out, HasSubstr("stale_norm "));
 }
 
 }  // namespace

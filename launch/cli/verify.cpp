@@ -1,0 +1,138 @@
+#include "launch/verify/verify.h"
+
+#include <cstdio>
+#include <iostream>
+
+#include <ATen/Parallel.h>
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/time/clock.h>
+
+#include "launch/cli/command.h"
+#include "launch/config/binder.h"
+#include "launch/config/document.h"
+#include "launch/start/own_build.h"
+#include "launch/start/start_run.h"
+#include "launch/train/console.h"
+#include "launch/train/job.h"
+#include "launch/verify/report.h"
+#include "launch/verify/shrink.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
+#include "runtime/device/memory.h"
+
+namespace switchyard {
+namespace {
+
+constexpr char kAbout[] =
+    "Compares the config's layout with one rank: trains it for some steps beside a plain reference in fp64, on rank 0, "
+    "that shares no dispatcher, reducer, sharded optimizer or kernel with it, and compares logits, losses, every "
+    "gradient, every update and the choices of experts.";
+
+constexpr char kExamples[] = R"(Examples:
+  mpirun -n 4 switchyard verify configs/quickstart.yaml parallel.expert=4 --shrink
+  mpirun -n 4 switchyard verify configs/x.yaml train.precision=fp64 --shrink --json
+  mpirun -n 2 switchyard verify configs/quickstart.yaml --shrink --inject double_divisor
+  switchyard verify --inject list
+
+Bounds are derived from the precision's round-off, the depth and the longest sum; train.precision=fp64 makes them
+tight. Exit code 0: all hold; 70: some do not.)";
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  int64_t steps = 2;
+  bool shrink = false;
+  bool json = false;
+  std::string inject;
+};
+
+void show_layout(const RunConfig& config, const MeshShape& shape, const TokenSupply& tokens, Console& console) {
+  console.line(absl::StrCat("layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ",
+                            shape.expert_data, " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor,
+                            ", ", config.train.precision));
+  console.line(absl::StrCat("tokens      ", tokens.describe(), ", ", config.train.global_batch, " sequences of ",
+                            config.data.sequence, " in ", config.train.accumulation, " parts"));
+}
+
+absl::Status run(const Arguments& arguments, MpiSession& session) {
+  Communicator& world = session.world();
+  absl::StatusOr<RunConfig> read = read_config<RunConfig>(arguments.config, arguments.overrides);
+  SY_RETURN_IF_ERROR(agree(world, read.status()));
+  RunConfig config = *std::move(read);
+  session.set_timeout(absl::Seconds(config.communication.timeout));
+  SY_ASSIGN_OR_RETURN(int64_t vocabulary, agree(world, resolve_vocabulary(config)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape,
+                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
+                                                config.model.attention.kv_heads)));
+  SY_RETURN_IF_ERROR(check_peers(world, {.build = own_build(), .config_text = dump_yaml(config)}).status());
+  if (config.run.threads > 0) at::set_num_threads(config.run.threads);
+
+  // With --json the result alone goes to standard output.
+  Console console(arguments.json ? std::cerr : std::cout, false, 0, 0);
+  const bool speaks = world.rank() == 0;
+  TokenSupply tokens = find_tokens(config, vocabulary);
+  SY_ASSIGN_OR_RETURN(tokens.data, broadcast_text(world, tokens.data));  // so that all look for what rank 0 has
+  std::string changes;
+  if (arguments.shrink) {
+    Shrunk shrunk = shrink(std::move(config), vocabulary, shape);
+    config = std::move(shrunk.config);
+    vocabulary = shrunk.vocabulary;
+    changes = std::move(shrunk.changes);
+  }
+  if (speaks) show_layout(config, shape, tokens, console);
+  if (speaks && arguments.shrink) console.line(absl::StrCat("shrunk      ", changes));
+  if (speaks && !arguments.inject.empty()) console.line(absl::StrCat("planted     ", arguments.inject));
+
+  const absl::Time start = absl::Now();
+  VerifyOptions options{.config = config, .vocabulary = vocabulary, .tokens = tokens, .steps = arguments.steps};
+  options.inject = arguments.inject;
+  options.memory_bytes = available_bytes();
+  if (speaks) options.tell = [&console](const std::string& line) { console.line(line); };
+  SY_ASSIGN_OR_RETURN(const VerifyResult result, verify_layout(options, world));
+  if (speaks) {
+    console.line(absl::StrCat("\n", summary(result)));
+    if (arguments.json) std::cout << to_json(result) << std::endl;
+    if (result.pass()) {
+      console.line(absl::StrFormat("verified: %d comparisons over %d steps hold (%.1f s)", result.rows.size(),
+                                   result.steps, absl::ToDoubleSeconds(absl::Now() - start)));
+    }
+  }
+  return agree(world, verdict(result));
+}
+
+absl::Status show_kinds() {
+  std::fputs(list_bug_kinds().c_str(), stdout);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Command& command) {
+  CLI::App* verify = app.add_subcommand("verify", kAbout);
+  const auto arguments = std::make_shared<Arguments>();
+  verify->add_option("CONFIG", arguments->config, "The config, a YAML file");
+  verify->add_option("OVERRIDES", arguments->overrides, "Keys to change, as section.key=value");
+  verify->add_option("--steps", arguments->steps, "Steps to compare; the first one that differs is the last")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verify->add_flag("--shrink", arguments->shrink,
+                   "Cut widths, layers, vocabulary, sequence and batch to what takes seconds; keep what layouts depend "
+                   "on");
+  verify->add_flag("--json", arguments->json, "Print all comparisons as JSON; progress goes to standard error");
+  verify->add_option("--inject", arguments->inject, "Plant a bug of this kind, which must be found; list: show them");
+  verify->footer(kExamples);
+  verify->callback([&command, arguments] {
+    if (arguments->inject == "list") {
+      command.local = show_kinds;
+      return;
+    }
+    if (arguments->config.empty()) throw CLI::RequiredError("CONFIG");
+    command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };
+  });
+}
+
+}  // namespace switchyard

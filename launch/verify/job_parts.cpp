@@ -1,0 +1,41 @@
+#include "launch/verify/job_parts.h"
+
+#include <ATen/core/Tensor.h>
+
+namespace switchyard {
+
+std::vector<TensorPart> gradient_parts(const Job& job) {
+  std::vector<TensorPart> parts;
+  for (const Shard& shard : job.reducer->shards()) {
+    parts.push_back({.name = shard.slice->spec.name,
+                     .dtype = shard.gradient.scalar_type(),
+                     .shape = shard.slice->spec.shape,
+                     .box = shard.box,
+                     .data = shard.gradient.view(shard.box.extent)});
+  }
+  return parts;
+}
+
+std::vector<TensorPart> master_parts(const Job& job) {
+  std::vector<TensorPart> parts;
+  for (TensorPart& part : job.optimizer->state()) {
+    if (!part.name.starts_with("optimizer.")) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+std::vector<TensorPart> value_parts(const Job& job) {
+  std::vector<TensorPart> parts;
+  for (const Parameter* parameter : job.model->parameters()) {
+    for (const Slice& slice : parameter->slices()) {
+      parts.push_back({.name = slice.spec.name,
+                       .dtype = parameter->value().scalar_type(),
+                       .shape = slice.spec.shape,
+                       .box = slice.spec.box,
+                       .data = parameter->value_of(slice)});
+    }
+  }
+  return parts;
+}
+
+}  // namespace switchyard

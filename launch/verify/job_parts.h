@@ -1,0 +1,17 @@
+// A job's gradients and parameters as parts of logical tensors.
+#pragma once
+
+#include <vector>
+
+#include "launch/train/job.h"
+#include "parallel/checkpoint/tensor_part.h"
+
+namespace switchyard {
+
+// Views of what this rank reduces and updates; over all ranks each element once.
+std::vector<TensorPart> gradient_parts(const Job& job);
+std::vector<TensorPart> master_parts(const Job& job);
+// Of all values that this rank computes with, whoever updates them.
+std::vector<TensorPart> value_parts(const Job& job);
+
+}  // namespace switchyard

@@ -1,0 +1,45 @@
+// The reference proper: the plain decoder on rank 0, on the whole batch; the other ranks wait.
+#pragma once
+
+#include <memory>
+
+#include "launch/config/run_config.h"
+#include "launch/data/batch_loader.h"
+#include "launch/verify/plain_decoder.h"
+#include "launch/verify/reference.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/comm/loopback.h"
+
+namespace switchyard {
+
+class PlainReference : public Reference {
+ public:
+  // `batches`: of all data ranks together; null except on rank 0. `margin`: relative size of the perturbations that may
+  // explain a flipped choice. `config` and `world` outlive it.
+  PlainReference(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, double margin,
+                 Communicator& world);
+
+  std::string describe() const override;
+  absl::StatusOr<ReferenceStep> run(int64_t step, const Choices& choices) override;
+  std::vector<TensorPart> gradients() override;
+  absl::StatusOr<double> update(int64_t step) override;
+  std::vector<TensorPart> parameters() override;
+  absl::Status adopted() override;
+
+ private:
+  absl::StatusOr<ReferenceStep> compute(int64_t step, const Choices& choices);
+  absl::StatusOr<double> run_part(int64_t step, int64_t part, const std::vector<Choice>& choices,
+                                  ReferenceStep& result);
+  void count_flips(int64_t layer, PlainRouter& router, const at::Tensor& x_TD, const TokenContext& context,
+                   const Choice& choice, Flips& flips) const;
+
+  const RunConfig& config_;
+  Communicator& world_;
+  const double margin_;
+  Loopback alone_;
+  std::unique_ptr<Mesh> one_rank_;
+  std::unique_ptr<BatchLoader> batches_;
+  std::unique_ptr<PlainDecoder> model_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,48 @@
+// What a layout is compared with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "launch/verify/step_recorder.h"
+#include "parallel/checkpoint/tensor_part.h"
+
+namespace switchyard {
+
+// Choices that the reference would have made otherwise.
+struct Flips {
+  int64_t tokens = 0;       // of how many, in all MoE layers
+  int64_t flipped = 0;      // that go to other experts
+  int64_t unexplained = 0;  // of which no perturbation within the bound makes the reference agree
+  std::string first;        // where the first unexplained one is
+};
+
+struct ReferenceStep {
+  StepRecord record;
+  std::vector<TensorPart> loss;       // "loss" [1]
+  std::vector<TensorPart> gradients;  // of all parameters
+  Flips flips;
+};
+
+// Every call is collective over the ranks of the layout, and every rank gets its share of parts; together they are each
+// tensor once. Parts of parameters and gradients are views, written through by who adopts the layout's.
+class Reference {
+ public:
+  virtual ~Reference() = default;
+  // "one rank, …": what it is, for people.
+  virtual std::string describe() const = 0;
+  // Forward and backward of step `step` with the layout's choices of experts.
+  virtual absl::StatusOr<ReferenceStep> run(int64_t step, const Choices& choices) = 0;
+  // What to write the layout's gradients into, before update().
+  virtual std::vector<TensorPart> gradients() = 0;
+  // The optimizer's update of step `step` from those gradients. Returns their norm, on all ranks.
+  virtual absl::StatusOr<double> update(int64_t step) = 0;
+  // Masters of the parameters; after they were written, adopted() makes the model follow.
+  virtual std::vector<TensorPart> parameters() = 0;
+  virtual absl::Status adopted() = 0;
+};
+
+}  // namespace switchyard

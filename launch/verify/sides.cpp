@@ -1,0 +1,83 @@
+#include "launch/verify/sides.h"
+
+#include <ATen/ATen.h>
+
+#include "launch/train/estimate.h"
+#include "launch/verify/plain_reference.h"
+#include "launch/verify/stand_in.h"
+#include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
+
+namespace switchyard {
+namespace {
+
+absl::StatusOr<std::unique_ptr<BatchLoader>> open_batches(const VerifyOptions& options, DataRank data,
+                                                          const Injection* injection) {
+  SY_ASSIGN_OR_RETURN(auto source, open_tokens(options.tokens, options.config, options.vocabulary));
+  if (injection && injection->batches) source = injection->batches(std::move(source));
+  const TrainConfig& train = options.config.train;
+  return std::make_unique<BatchLoader>(
+      std::move(source),
+      BatchLoader::Options{.global_batch = train.global_batch, .accumulation = train.accumulation, .data = data});
+}
+
+DataRank data_rank(const Mesh& mesh) {
+  return {.ranks = mesh.size(Axis::kData), .rank = mesh.index(Axis::kData)};
+}
+
+absl::StatusOr<MeshShape> shape_of(const RunConfig& config, const ParallelConfig& parallel, int ranks) {
+  return resolve_mesh(parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
+}
+
+// Masters, values, gradients, and two moments of all parameters, and what autograd keeps of one part, all in fp64.
+int64_t reference_bytes(const Job& job) {
+  const MemoryEstimate estimate = estimate_memory(job);
+  const auto& config = job.config;
+  const int64_t element = static_cast<int64_t>(c10::elementSize(compute_dtype(config.train.compute_precision())));
+  const int64_t activations =
+      estimate.activations / element * job.mesh.size(Axis::kData) * job.mesh.size(Axis::kTensor);
+  const int64_t scores = config.train.global_batch / config.train.accumulation * config.model.layers *
+                         config.model.attention.heads * config.data.sequence * config.data.sequence;
+  return 8 * (5 * estimate.model_parameters + 2 * activations + 2 * scores);
+}
+
+}  // namespace
+
+absl::Status build_layout(const VerifyOptions& options, Communicator& world, Layout& layout) {
+  const RunConfig& config = options.config;
+  SY_ASSIGN_OR_RETURN(layout.shape, agree(world, shape_of(config, config.parallel, world.size())));
+  if (!options.inject.empty()) {
+    SY_ASSIGN_OR_RETURN(layout.injection,
+                        agree(world, inject(options.inject, {config, layout.shape, world.rank(), options.steps})));
+  }
+  if (options.tamper) options.tamper(layout.injection);
+  if (layout.injection.wire) layout.wire = faulty_wire(world, layout.injection.wire);
+  SY_ASSIGN_OR_RETURN(layout.mesh, Mesh::create(layout.wire ? *layout.wire : world, layout.shape));
+  layout.job = build_job(config, options.vocabulary, *layout.mesh, layout.recorder, layout.injection.model);
+  SY_ASSIGN_OR_RETURN(layout.job->batches,
+                      agree(world, open_batches(options, data_rank(*layout.mesh), &layout.injection)));
+  layout.job->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed) + layout.injection.seed_shift);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& options, const Layout& layout,
+                                                          double margin, Communicator& world, OtherLayout& other) {
+  at::Tensor too_small = at::zeros({1}, at::kLong);
+  if (options.memory_bytes > 0 && reference_bytes(*layout.job) > options.memory_bytes) too_small.fill_(1);
+  SY_RETURN_IF_ERROR(world.broadcast(too_small, 0).wait());
+  if (too_small.item<int64_t>() == 0) {
+    absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
+    if (world.rank() == 0) batches = open_batches(options, {.ranks = 1, .rank = 0}, nullptr);
+    SY_RETURN_IF_ERROR(agree(world, batches.status()));
+    return std::make_unique<PlainReference>(options.config, options.vocabulary, *std::move(batches), margin, world);
+  }
+  other.config = options.config;
+  SY_ASSIGN_OR_RETURN(other.config.parallel,
+                      agree(world, other_layout(options.config.parallel, world.size(), options.config.model)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, shape_of(other.config, other.config.parallel, world.size()));
+  SY_ASSIGN_OR_RETURN(other.mesh, Mesh::create(world, shape));
+  SY_ASSIGN_OR_RETURN(auto batches, agree(world, open_batches(options, data_rank(*other.mesh), nullptr)));
+  return std::make_unique<StandIn>(other.config, options.vocabulary, std::move(batches), *other.mesh, world);
+}
+
+}  // namespace switchyard

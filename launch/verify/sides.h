@@ -1,0 +1,39 @@
+// The two sides of a verification: the layout, and what it is held to.
+#pragma once
+
+#include <memory>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "launch/train/job.h"
+#include "launch/verify/inject.h"
+#include "launch/verify/reference.h"
+#include "launch/verify/verify.h"
+#include "runtime/comm/communicator.h"
+
+namespace switchyard {
+
+// The layout that is verified, with a bug planted where one is asked for.
+struct Layout {
+  MeshShape shape;
+  Injection injection;
+  std::unique_ptr<Communicator> wire;  // null: the world itself
+  std::unique_ptr<Mesh> mesh;
+  Recorder recorder;
+  std::unique_ptr<Job> job;
+};
+// Builds and initialises it. Collective over `world`; both arguments outlive it.
+absl::Status build_layout(const VerifyOptions& options, Communicator& world, Layout& layout);
+
+// What a second layout stands on.
+struct OtherLayout {
+  RunConfig config;
+  std::unique_ptr<Mesh> mesh;
+};
+// The plain reference where rank 0 has the memory for it, else a second layout, which `other` then holds. `margin`: as
+// PlainReference's. Collective over `world`; all arguments outlive it.
+absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& options, const Layout& layout,
+                                                          double margin, Communicator& world, OtherLayout& other);
+
+}  // namespace switchyard

@@ -1,0 +1,39 @@
+// Where one rank is too small for the reference: a second, different layout of the same ranks and precision.
+#pragma once
+
+#include <memory>
+
+#include <absl/status/statusor.h>
+
+#include "launch/train/job.h"
+#include "launch/verify/reference.h"
+#include "runtime/comm/communicator.h"
+
+namespace switchyard {
+
+// The layout of the same ranks that differs in the most axes from `asked`. kOutOfMemory where there is none.
+absl::StatusOr<ParallelConfig> other_layout(const ParallelConfig& asked, int ranks, const DecoderConfig& model);
+
+class StandIn : public Reference {
+ public:
+  // `config`: the asked one with the other layout. `batches`: this data rank's on `mesh`. All outlive it.
+  StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, const Mesh& mesh,
+          Communicator& world);
+
+  std::string describe() const override;
+  absl::StatusOr<ReferenceStep> run(int64_t step, const Choices& choices) override;
+  std::vector<TensorPart> gradients() override;
+  absl::StatusOr<double> update(int64_t step) override;
+  std::vector<TensorPart> parameters() override;
+  absl::Status adopted() override;
+
+ private:
+  absl::StatusOr<double> run_part(int64_t step, int64_t part, const std::vector<Choice>& choices);
+
+  const RunConfig& config_;
+  Communicator& world_;
+  Recorder recorder_;
+  std::unique_ptr<Job> job_;
+};
+
+}  // namespace switchyard

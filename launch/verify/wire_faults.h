@@ -1,0 +1,73 @@
+// The faults of wires that bugs are made of. A group is given by its name, "data/gradient"; "/gradient" stands for all
+// groups of that purpose, "" for all.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "launch/verify/faulty_wire.h"
+
+namespace switchyard {
+
+bool called_from(const Call& call, std::string_view file);
+
+// reduce_scatter in such groups: each rank keeps its own rows unsummed.
+class UnsummedScatter : public WireFault {
+ public:
+  explicit UnsummedScatter(std::string group) : group_(std::move(group)) {}
+  Work reduce_scatter(Communicator& wire, at::Tensor send, std::span<const int64_t> rows, at::Tensor recv,
+                      Call call) override;
+
+ private:
+  const std::string group_;
+};
+
+// reduce_scatter in such groups: what this rank sends is changed first.
+class ChangedScatter : public WireFault {
+ public:
+  using Change = std::function<at::Tensor(const at::Tensor& sent, int group_size)>;
+  ChangedScatter(std::string group, Change change) : group_(std::move(group)), change_(std::move(change)) {}
+  Work reduce_scatter(Communicator& wire, at::Tensor send, std::span<const int64_t> rows, at::Tensor recv,
+                      Call call) override;
+
+ private:
+  const std::string group_;
+  const Change change_;
+};
+
+// all_reduce of sums in such groups, called from `file` (the end of its path): each rank keeps its own.
+class UnsummedReduce : public WireFault {
+ public:
+  UnsummedReduce(std::string group, std::string file) : group_(std::move(group)), file_(std::move(file)) {}
+  Work all_reduce(Communicator& wire, at::Tensor inout, ReduceOp op, Call call) override;
+
+ private:
+  const std::string group_, file_;
+};
+
+// The gradient norm of the step before.
+class StaleNorm : public WireFault {
+ public:
+  Work all_reduce(Communicator& wire, at::Tensor inout, ReduceOp op, Call call) override;
+
+ private:
+  at::Tensor before_;
+};
+
+// Updated values that this rank gives to others are those of the step before.
+class StaleShard : public WireFault {
+ public:
+  Work all_reduce(Communicator& wire, at::Tensor inout, ReduceOp op, Call call) override;
+  Work all_gather(Communicator& wire, at::Tensor send, at::Tensor recv, std::span<const int64_t> rows,
+                  Call call) override;
+
+ private:
+  std::map<const Communicator*, std::vector<at::Tensor>> before_, now_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,156 @@
+// Every bug that can be planted is found, and so are some that are not on the list.
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/verify/model_faults.h"
+#include "launch/verify/report.h"
+#include "runtime/base/status.h"
+#include "tests/launch/verify/small_verification.h"
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+
+// Each with a layout that has what it needs: data, tensor and expert_data ranks, shared key and value heads, experts
+// that are shared.
+struct PlantedBug {
+  std::string kind;
+  Quantity found;  // the first that differs
+};
+
+const PlantedBug kBugs[] = {
+    {"skip_reduction", Quantity::kGradients},
+    {"skip_dense_reduction", Quantity::kGradients},
+    {"mean_expert_gradients", Quantity::kGradients},
+    {"forget_row_gradients", Quantity::kGradients},
+    {"forget_shared_kv_gradients", Quantity::kGradients},
+    {"round_gradients", Quantity::kGradients},
+    {"skip_tensor_sum", Quantity::kChoices},
+    {"skip_vocabulary_sum", Quantity::kLoss},
+    {"aux_loss_per_rank", Quantity::kTokenCounts},
+    {"local_norm", Quantity::kGradientNorm},
+    {"stale_norm", Quantity::kGradientNorm},
+    {"stale_shard", Quantity::kCopies},
+    {"double_divisor", Quantity::kLoss},
+    {"off_by_one_target", Quantity::kLoss},
+    {"shift_batch", Quantity::kChoices},
+    {"shift_random_stream", Quantity::kInitialValues},
+    {"swap_experts", Quantity::kLogits},
+    {"drop_tokens", Quantity::kLogits},
+    {"reorder_rows", Quantity::kLogits},
+    {"scale_combine", Quantity::kLogits},
+    {"detach_router", Quantity::kInputGradients},
+    {"forget_expert_tensor_sum", Quantity::kLogits},
+};
+
+// 12 ranks: data 2 × tensor 6 (of 3 key and value heads), expert_data 2 × expert 3 × expert_tensor 2.
+SmallVerification on_all_axes() {
+  SmallVerification what;
+  what.config.parallel = {.tensor = 6, .expert = 3, .expert_tensor = 2};
+  return what;
+}
+constexpr int kAllAxesRanks = 12;
+
+Quantity first_difference(const VerifyResult& result) {
+  Quantity first = Quantity::kCopies;
+  for (const Row& row : result.rows) {
+    if (!row.pass()) first = std::min(first, row.quantity);
+  }
+  return first;
+}
+
+class Bugs : public testing::TestWithParam<PlantedBug> {};
+
+TEST_P(Bugs, AreFound) {
+  SmallVerification what = on_all_axes();
+  what.inject = GetParam().kind;
+  const VerifyResult result = value_or_throw(what.run(kAllAxesRanks));
+  EXPECT_FALSE(result.pass());
+  EXPECT_EQ(quantity_name(first_difference(result)), std::string(quantity_name(GetParam().found))) << summary(result);
+}
+
+INSTANTIATE_TEST_SUITE_P(Planted, Bugs, testing::ValuesIn(kBugs), [](const auto& test) { return test.param.kind; });
+
+TEST(Bugs, AllKindsAreInTheTableAbove) {
+  std::vector<std::string> known, tested;
+  for (const BugKind& kind : bug_kinds()) known.push_back(kind.name);
+  for (const PlantedBug& bug : kBugs) tested.push_back(bug.kind);
+  EXPECT_THAT(tested, testing::UnorderedElementsAreArray(known));
+  EXPECT_GE(known.size(), 12u);
+}
+
+TEST(Bugs, NoneIsSeenWhereThereIsNone) {
+  const VerifyResult result = value_or_throw(on_all_axes().run(kAllAxesRanks));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+}
+
+TEST(Bugs, ThatNeedWhatIsNotThereAreRefused) {
+  SmallVerification what;
+  what.inject = "skip_tensor_sum";
+  const absl::Status status = what.run(2).status();
+  EXPECT_EQ(error_category(status), ErrorCategory::kUsage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("needs parallel.tensor above 1"));
+  what.inject = "stale_nrom";
+  EXPECT_THAT(std::string(what.run(2).status().message()), HasSubstr("--inject list"));
+  what.inject = "stale_norm";
+  what.steps = 1;
+  EXPECT_THAT(std::string(what.run(2).status().message()), HasSubstr("needs --steps 2"));
+}
+
+// Bugs that are not on the list.
+
+TEST(UnlistedBugs, OneLostSlotIsFound) {
+  SmallVerification what;
+  what.config.parallel.expert = 2;
+  what.tamper = [](Injection& injection, int rank) {
+    if (rank != 1) return;
+    injection.model.dispatcher = [](std::unique_ptr<Dispatcher> dispatcher) {
+      return faulty_dispatcher(std::move(dispatcher), {.weights = [](const at::Tensor& weights) {
+                                 at::Tensor mask = at::ones_like(weights);
+                                 mask[0] = 0;
+                                 return weights * mask;
+                               }});
+    };
+  };
+  EXPECT_FALSE(value_or_throw(what.run(2)).pass());
+}
+
+// Forward is right, backward is not.
+TEST(UnlistedBugs, DetachedCombineWeightsAreFound) {
+  SmallVerification what;
+  what.config.parallel.expert = 2;
+  what.tamper = [](Injection& injection, int) {
+    injection.model.dispatcher = [](std::unique_ptr<Dispatcher> dispatcher) {
+      return faulty_dispatcher(std::move(dispatcher), {.weights = [](const at::Tensor& weights) {
+                                 return 0.5 * weights + 0.5 * weights.detach();
+                               }});
+    };
+  };
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_EQ(first_difference(result), Quantity::kInputGradients) << summary(result);
+}
+
+// A sum in fp32 among doubles.
+class NarrowSums : public WireFault {
+ public:
+  Work reduce_scatter(Communicator& wire, at::Tensor send, std::span<const int64_t> rows, at::Tensor recv,
+                      Call call) override {
+    const at::Tensor narrow = at::empty(recv.sizes(), at::kFloat);
+    throw_if_error(wire.reduce_scatter(send.to(at::kFloat), rows, narrow, call).wait());
+    recv.copy_(narrow);
+    return {};
+  }
+};
+
+TEST(UnlistedBugs, SumsInALowerPrecisionAreFound) {
+  SmallVerification what;
+  what.tamper = [](Injection& injection, int) { injection.wire = std::make_shared<NarrowSums>(); };
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_EQ(first_difference(result), Quantity::kGradients) << summary(result);
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,104 @@
+// Every router on every layout, by the code that `switchyard verify` runs.
+
+#include <gtest/gtest.h>
+
+#include "runtime/base/status.h"
+#include "tests/launch/verify/small_verification.h"
+
+namespace switchyard {
+namespace {
+
+class Grid : public testing::TestWithParam<std::tuple<std::string, TestLayout>> {};
+
+TEST_P(Grid, EqualsTheReferenceInFp64) {
+  const auto& [kind, layout] = GetParam();
+  SmallVerification what;
+  what.config.model.moe.router.kind = kind;
+  what.config.parallel = parallel_of(layout);
+  const VerifyResult result = value_or_throw(what.run(layout.ranks));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+  EXPECT_EQ(result.steps, 2);
+  EXPECT_EQ(result.flips.flipped, 0);
+  for (const Row& row : result.rows) EXPECT_LT(row.bound, 1e-11) << quantity_name(row.quantity) << " of " << row.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Routers, Grid,
+                         testing::Combine(testing::ValuesIn(router_kinds()), testing::ValuesIn(verified_layouts())),
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_" + name_of(std::get<1>(test.param));
+                         });
+
+class Precisions : public testing::TestWithParam<std::tuple<std::string, TestLayout>> {};
+
+TEST_P(Precisions, StayWithinTheirBounds) {
+  const auto& [precision, layout] = GetParam();
+  SmallVerification what;
+  what.config.train.precision = precision;
+  what.config.parallel = parallel_of(layout);
+  const VerifyResult result = value_or_throw(what.run(layout.ranks));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, Precisions,
+                         testing::Combine(testing::Values("fp32", "bf16"), testing::ValuesIn(verified_layouts())),
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_" + name_of(std::get<1>(test.param));
+                         });
+
+// What the plain decoder writes down beside what the grid uses.
+TEST(Reference, KnowsTiedEmbeddingsActivationsRecomputationAndOtherWeights) {
+  SmallVerification what;
+  what.config.model.tie_embeddings = true;
+  what.config.model.feed_forward.activation = "gelu";
+  what.config.model.moe.activation = "relu";
+  what.config.model.moe.router.renormalise = false;
+  what.config.train.recompute = "layer";
+  what.config.parallel = {.tensor = 3, .expert = 2};
+  const VerifyResult result = value_or_throw(what.run(6));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+}
+
+// Then a router's gradient is zero, but for rounding.
+TEST(Reference, KnowsGradientsThatCancel) {
+  SmallVerification what;
+  what.config.model.moe.experts_per_token = 1;
+  what.config.model.moe.router.aux_loss = 0;
+  what.config.model.moe.router.z_loss = 0;
+  what.config.parallel.expert = 2;
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+}
+
+TEST(Reference, KnowsDenseModels) {
+  SmallVerification what;
+  what.config.model.moe.experts = 0;
+  what.config.parallel.tensor = 3;
+  const VerifyResult result = value_or_throw(what.run(3));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+}
+
+// What verification does not see it must not pass: everything has a row.
+TEST(Reference, ComparesEverything) {
+  SmallVerification what;
+  what.config.parallel.expert = 2;
+  const VerifyResult result = value_or_throw(what.run(2));
+  std::map<Quantity, int> rows;
+  for (const Row& row : result.rows) ++rows[row.quantity];
+  // 2 steps; embedding, norm, head; two norms, q, k, v, o a layer; gate, up, down of the dense layer; router, 5 experts
+  // and the shared one.
+  const int tensors = 3 + 2 * 6 + 3 + 1 + 6 * 3;
+  EXPECT_EQ(rows[Quantity::kInitialValues], tensors);
+  EXPECT_EQ(rows[Quantity::kGradients], 2 * tensors);
+  EXPECT_EQ(rows[Quantity::kUpdates], 2 * tensors);
+  EXPECT_EQ(rows[Quantity::kCopies], 2 * tensors);
+  EXPECT_EQ(rows[Quantity::kInputGradients], 2 * 2);
+  EXPECT_EQ(rows[Quantity::kAuxiliaryLosses], 2 * 2 * 2);  // two losses, two parts
+  EXPECT_EQ(rows[Quantity::kTokenCounts], 2 * 2);
+  EXPECT_EQ(rows[Quantity::kLogits], 2);
+  EXPECT_EQ(rows[Quantity::kLoss], 2);
+  EXPECT_EQ(rows[Quantity::kGradientNorm], 2);
+  EXPECT_EQ(rows[Quantity::kChoices], 2);
+}
+
+}  // namespace
+}  // namespace switchyard
