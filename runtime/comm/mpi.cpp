@@ -23,6 +23,8 @@ absl::StatusOr<std::unique_ptr<MpiSession>> MpiSession::start(int* argc, char***
                  "another build of it");
   }
   SY_ASSIGN_OR_RETURN(auto transport, make_mpi_world_transport());
+  MPI_Barrier(MPI_COMM_WORLD);
+  session->segments_.hide();
   session->progress_ = std::make_shared<Progress>();
   session->world_ =
       std::make_unique<HostCommunicator>(std::move(transport), "world", options.timeout, session->progress_);
@@ -32,6 +34,7 @@ absl::StatusOr<std::unique_ptr<MpiSession>> MpiSession::start(int* argc, char***
 MpiSession::~MpiSession() {
   if (progress_) progress_->finish();
   world_.reset();
+  segments_.show();
   MPI_Finalize();
   // The buffers of failed calls go with progress_, after MPI has let go of them.
 }

@@ -8,6 +8,7 @@
 #include <absl/time/time.h>
 
 #include "runtime/comm/host_communicator.h"
+#include "runtime/comm/shared_segments.h"
 
 namespace switchyard {
 
@@ -35,6 +36,7 @@ class MpiSession {
  private:
   MpiSession() = default;
 
+  SharedSegments segments_;
   std::shared_ptr<Progress> progress_;
   std::unique_ptr<HostCommunicator> world_;
 };

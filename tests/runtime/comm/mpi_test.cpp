@@ -1,6 +1,8 @@
 #include "runtime/comm/mpi.h"
 
 #include <cstdlib>
+#include <fstream>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -30,6 +32,16 @@ TEST(Mpi, LauncherTellsLocalRanks) {
   ASSERT_TRUE(launcher.has_value());
   EXPECT_EQ(launcher->local_rank, mpi_world().rank());
   EXPECT_EQ(launcher->local_size, mpi_world().size());
+}
+
+// So that a killed job leaves nothing behind.
+TEST(Mpi, SharedMemoryHasNoNames) {
+  ASSERT_TRUE(mpi_world().barrier().wait().ok());  // all have come through MpiSession::start
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("/dev/shm/vader_segment") == std::string::npos) continue;
+    EXPECT_NE(line.find("(deleted)"), std::string::npos) << line;
+  }
 }
 
 }  // namespace
