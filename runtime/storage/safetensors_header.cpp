@@ -16,6 +16,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int kMostLevels = 3;  // of values within values: the header, a tensor, its shape
+
 class HeaderParser {
  public:
   HeaderParser(int64_t data_bytes, const std::string& file) : data_bytes_(data_bytes), file_(file) {}
@@ -52,7 +54,10 @@ class HeaderParser {
     if (text.empty() || text.front() != '{') return bad("the header does not start with '{'");
     std::vector<std::set<std::string>> keys;
     std::optional<std::string> repeated;
-    const auto note_keys = [&](int, Json::parse_event_t event, Json& parsed) {
+    bool too_deep = false;
+    const auto note_keys = [&](int depth, Json::parse_event_t event, Json& parsed) {
+      too_deep = too_deep || depth > kMostLevels;
+      if (too_deep) return false;  // and what is deeper takes no memory
       if (event == Json::parse_event_t::object_start) {
         keys.emplace_back();
       } else if (event == Json::parse_event_t::object_end) {
@@ -63,6 +68,7 @@ class HeaderParser {
       return true;
     };
     Json json = Json::parse(text.begin(), text.end(), note_keys, /*allow_exceptions=*/false);
+    if (too_deep) return bad("the header nests deeper than the format does");
     if (json.is_discarded() || !json.is_object()) return bad("the header is not a JSON object");
     if (repeated) return bad(absl::StrCat("the header has the key \"", *repeated, "\" twice"));
     return json;

@@ -1,7 +1,9 @@
 #include "runtime/storage/safetensors_header.h"
 
 #include <string>
+#include <vector>
 
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 
 #include "runtime/base/status.h"
@@ -42,6 +44,20 @@ TEST(SafetensorsHeader, SurvivesItsText) {
   EXPECT_EQ(again->metadata, header.metadata);
   EXPECT_EQ(again->entries[0].name, "first\n");
   EXPECT_EQ(again->entries[1].shape, (std::vector<int64_t>{3, 0}));
+}
+
+// Naming such a dtype in a message would take a stack as deep.
+TEST(SafetensorsHeader, DeepValuesAreRefused) {
+  const std::string open(1'000'000, '[');
+  const std::string deep = absl::StrCat(open, std::string(open.size(), ']'));
+  const std::vector<std::string> headers = {
+      absl::StrCat("{\"a\":{\"dtype\":", deep, ",\"shape\":[],\"data_offsets\":[0,0]}}"),
+      absl::StrCat("{\"__metadata__\":", deep, "}"), absl::StrCat("{\"a\":", open)};
+  for (const std::string& json : headers) {
+    const absl::Status status = parse(json).status();
+    EXPECT_EQ(error_category(status), ErrorCategory::kBadData);
+    EXPECT_LT(status.message().size(), 200U);
+  }
 }
 
 struct BadCase {
