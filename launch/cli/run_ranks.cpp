@@ -9,6 +9,7 @@
 #include "launch/cli/report.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
+#include "runtime/device/memory.h"
 
 namespace switchyard {
 namespace {
@@ -35,6 +36,7 @@ std::string name_of(const Communicator& world) {
 }  // namespace
 
 int run_ranks(int argc, char** argv, const std::function<absl::Status(MpiSession&)>& command) {
+  keep_freed_memory();
   const auto session = MpiSession::start(&argc, &argv);
   if (!session.ok()) {
     tell(session.status(), "");

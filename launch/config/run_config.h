@@ -83,7 +83,7 @@ struct CheckpointConfig {
 
 struct CommunicationConfig {
   double timeout = 300;
-  int bucket_mb = 32;
+  int bucket_mb = 8;
 
   template <typename Visitor>
   void visit(Visitor& v) {

@@ -3,6 +3,8 @@
 #include <fstream>
 #include <string>
 
+#include <malloc.h>
+
 namespace switchyard {
 namespace {
 
@@ -31,6 +33,12 @@ int64_t peak_resident_bytes() {
 
 int64_t available_bytes() {
   return bytes_in("/proc/meminfo", "MemAvailable:");
+}
+
+void keep_freed_memory() {
+  ::mallopt(M_MMAP_MAX, 0);  // a mapping of its own would be returned when freed
+  ::mallopt(M_TRIM_THRESHOLD, -1);
+  ::mallopt(M_TOP_PAD, 64 << 20);
 }
 
 }  // namespace switchyard
