@@ -11,6 +11,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/exchange.h"
 #include "runtime/storage/atomic_file.h"
+#include "runtime/storage/directory.h"
 #include "runtime/storage/file.h"
 
 namespace switchyard {
@@ -27,11 +28,9 @@ std::string draw_nonce() {
 }
 
 absl::Status write_probe(const std::filesystem::path& folder, const std::string& nonce) {
-  std::error_code failure;
-  std::filesystem::create_directories(folder, failure);
-  if (failure) {
-    return error(ErrorCategory::kIo, absl::StrCat("cannot create the run directory ", folder.string(), ": ",
-                                                  failure.message(), "; set run.dir to a place that can be written"));
+  const absl::Status created = create_folders(folder);
+  if (!created.ok()) {
+    return error(ErrorCategory::kIo, absl::StrCat(created.message(), "; set run.dir to a place that can be written"));
   }
   return annotate(write_file_atomically(probe_in(folder, nonce), nonce), "the run directory cannot be written");
 }

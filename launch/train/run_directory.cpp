@@ -1,11 +1,8 @@
 #include "launch/train/run_directory.h"
 
-#include <cerrno>
 #include <filesystem>
 
 #include <absl/strings/str_cat.h>
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "launch/config/binder.h"
@@ -13,31 +10,34 @@
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/folder.h"
 #include "runtime/storage/atomic_file.h"
+#include "runtime/storage/directory.h"
 
 namespace switchyard {
 
 absl::Status RunDirectory::create_folders() const {
-  std::error_code code;
-  std::filesystem::create_directories(checkpoints_path(), code);
-  if (!code && ::access(path_.c_str(), W_OK) == 0 && ::access(checkpoints_path().c_str(), W_OK) == 0) {
+  const absl::Status created = switchyard::create_folders(checkpoints_path());
+  if (created.ok() && ::access(path_.c_str(), W_OK) == 0 && ::access(checkpoints_path().c_str(), W_OK) == 0) {
     return absl::OkStatus();
   }
-  const std::string reason = code ? code.message() : "permission denied";
+  const std::string reason = created.ok() ? "permission denied" : std::string(created.message());
   return error(ErrorCategory::kIo, absl::StrCat("run directory ", path_, " cannot be written (", reason,
                                                 "): choose another with run.dir=PATH or give this user access"));
 }
 
-absl::Status RunDirectory::lock() {
-  const std::string path = path_ + "/.lock";
-  lock_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!lock_.valid()) return io_error("cannot write", path, errno);
-  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
-  // A filesystem without locks leaves the user to see to it.
-  if (errno != EWOULDBLOCK) return absl::OkStatus();
-  return error(ErrorCategory::kIo,
+absl::Status RunDirectory::lock(Console* console) {
+  LockOptions options;
+  if (console) options.notice = [console](const std::string& text) { console->line(text); };
+  absl::StatusOr<std::unique_ptr<LockFile>> held = LockFile::acquire(path_ + "/.lock", options);
+  if (held.ok()) {
+    lock_ = *std::move(held);
+    return absl::OkStatus();
+  }
+  if (error_category(held.status()) != ErrorCategory::kUnavailable) return held.status();
+  return error(ErrorCategory::kUnavailable,
                absl::StrCat("run directory ", path_,
                             " is in use by a run that has not ended: wait for it, or choose another "
-                            "with run.dir=PATH"));
+                            "with run.dir=PATH (",
+                            held.status().message(), ")"));
 }
 
 absl::Status RunDirectory::check_previous_run(const RunConfig& config) const {
@@ -74,10 +74,10 @@ absl::Status RunDirectory::check_resume_path(const RunConfig& config) const {
                             ": choose another with run.dir=PATH, or move the newer ones out of ", checkpoints_path()));
 }
 
-absl::StatusOr<RunDirectory> RunDirectory::open(const RunConfig& config) {
+absl::StatusOr<RunDirectory> RunDirectory::open(const RunConfig& config, Console* console) {
   RunDirectory directory(config.run.dir);
   SY_RETURN_IF_ERROR(directory.create_folders());
-  SY_RETURN_IF_ERROR(directory.lock());
+  SY_RETURN_IF_ERROR(directory.lock(console));
   SY_RETURN_IF_ERROR(directory.check_previous_run(config));
   SY_RETURN_IF_ERROR(directory.check_resume_path(config));
   SY_RETURN_IF_ERROR(write_file_atomically(directory.config_path(), dump_yaml(config)));

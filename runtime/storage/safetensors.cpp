@@ -11,6 +11,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/storage/checksum.h"
 
 namespace switchyard {
 
@@ -62,8 +63,13 @@ absl::Status SafetensorsReader::read(const StoredEntry& entry, int64_t offset, v
   return status.ok() ? status : annotate(status, absl::StrCat("tensor \"", entry.name, "\""));
 }
 
-SafetensorsWriter::SafetensorsWriter(AtomicFile file, SafetensorsHeader header, int64_t data_start, int64_t data_bytes)
-    : file_(std::move(file)), header_(std::move(header)), data_start_(data_start), data_bytes_(data_bytes) {}
+SafetensorsWriter::SafetensorsWriter(AtomicFile file, SafetensorsHeader header, int64_t data_start, int64_t data_bytes,
+                                     uint64_t header_checksum)
+    : file_(std::move(file)),
+      header_(std::move(header)),
+      data_start_(data_start),
+      data_bytes_(data_bytes),
+      header_checksum_(header_checksum) {}
 
 absl::StatusOr<SafetensorsWriter> SafetensorsWriter::create(const std::filesystem::path& path,
                                                             std::vector<StoredEntry> entries,
@@ -87,7 +93,7 @@ absl::StatusOr<SafetensorsWriter> SafetensorsWriter::create(const std::filesyste
   }
   SY_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path, data_start + end));
   SY_RETURN_IF_ERROR(file.write(text.data(), data_start));
-  return SafetensorsWriter(std::move(file), std::move(header), data_start, end);
+  return SafetensorsWriter(std::move(file), std::move(header), data_start, end, checksum(text.data(), data_start));
 }
 
 absl::Status SafetensorsWriter::commit() {

@@ -55,16 +55,19 @@ class SafetensorsWriter {
   const std::vector<StoredEntry>& entries() const { return header_.entries; }
   int64_t data_start() const { return data_start_; }  // byte of the file at which the data starts
   int64_t file_bytes() const { return data_start_ + data_bytes_; }
+  uint64_t header_checksum() const { return header_checksum_; }  // of the bytes before data_start()
   absl::Status write(const void* data, int64_t bytes) { return file_.write(data, bytes); }
   absl::Status commit();
 
  private:
-  SafetensorsWriter(AtomicFile file, SafetensorsHeader header, int64_t data_start, int64_t data_bytes);
+  SafetensorsWriter(AtomicFile file, SafetensorsHeader header, int64_t data_start, int64_t data_bytes,
+                    uint64_t header_checksum);
 
   AtomicFile file_;
   SafetensorsHeader header_;
   int64_t data_start_;
   int64_t data_bytes_;
+  uint64_t header_checksum_;
 };
 
 }  // namespace switchyard

@@ -57,7 +57,7 @@ TEST_F(RunDirectoryTest, TwoRunsDoNotShareIt) {
   {
     const auto directory = RunDirectory::open(config_);
     ASSERT_TRUE(directory.ok()) << directory.status();
-    expect_failure(ErrorCategory::kIo, "in use by a run that has not ended");
+    expect_failure(ErrorCategory::kUnavailable, "in use by a run that has not ended");
   }
   EXPECT_TRUE(RunDirectory::open(config_).ok());
 }
@@ -102,7 +102,7 @@ TEST_F(RunDirectoryTest, NewerCheckpointsAreNotLeftBehind) {
   begin_a_run_with_a_checkpoint();  // of step 10
   Loopback ranks(1);
   for (const int64_t step : {5, 10}) {
-    ASSERT_TRUE(write_checkpoint(root_ + "/other", step, {}, "{}", ranks.rank(0)).ok());
+    ASSERT_TRUE(write_checkpoint(root_ + "/other", step, std::vector<TensorPart>(), "{}", ranks.rank(0)).ok());
   }
   config_.train.steps = 77;
   config_.checkpoint.resume = root_ + "/other/step-00000005";
