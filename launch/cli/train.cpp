@@ -62,7 +62,8 @@ void add_train(CLI::App& app, Command& command) {
   train->add_option("CONFIG", arguments->config, "The config, a YAML file")->required();
   train->add_option("OVERRIDES", arguments->overrides, "Keys to change, as section.key=value");
   train->add_flag("--dry-run", arguments->dry_run,
-                  "Check everything, print the layout, the parameters and the estimated memory a rank, and stop");
+                  "Check everything but the run directory, print the layout, the parameters and the estimated memory a "
+                  "rank, and stop; nothing is created");
   train->footer(kExamples);
   train->callback([&command, arguments] {
     command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };

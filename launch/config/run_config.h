@@ -68,6 +68,10 @@ struct TrainConfig {
 struct CheckpointConfig {
   int64_t every = 200;
   int keep = 3;
+  int64_t keep_every = 0;
+  bool async = true;
+  int in_flight = 1;
+  std::string verify = "load";
   std::string resume = "auto";
 
   template <typename Visitor>
@@ -76,6 +80,12 @@ struct CheckpointConfig {
         .zero_is("never")
         .at_least(1);
     v("keep", keep, "newest checkpoints that stay").zero_is("all").at_least(1);
+    v("keep_every", keep_every, "checkpoints whose step is a multiple of it stay as well").zero_is("none").at_least(1);
+    v("async", async, "write from a copy in memory while training goes on; false: training waits");
+    v("in_flight", in_flight, "copies, of the size of a rank's share, that may be waiting to be written").at_least(1);
+    v("verify", verify,
+      "load: data is compared with its checksums when it is loaded; always: also as soon as it is written")
+        .one_of({"load", "always"});
     v("resume", resume, "auto: the newest of run.dir, if any; never: from the start; or a checkpoint's directory");
   }
   absl::Status validate() const;

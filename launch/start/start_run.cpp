@@ -67,7 +67,9 @@ absl::StatusOr<std::vector<RankFacts>> check_peers(Communicator& world, const St
 absl::StatusOr<RunStart> start_run(Communicator& world, const StartOptions& options) {
   SY_ASSIGN_OR_RETURN(std::vector<RankFacts> facts, check_peers(world, options));
   SY_RETURN_IF_ERROR(settle(world, check_clocks(facts, options.clock_skew)));
-  SY_RETURN_IF_ERROR(settle(world, check_run_folder(world, facts, options.run_folder, options.folder_patience)));
+  if (!options.run_folder.empty()) {
+    SY_RETURN_IF_ERROR(settle(world, check_run_folder(world, facts, options.run_folder, options.folder_patience)));
+  }
 
   RunStart start;
   start.threads = facts[world.rank()].threads;

@@ -14,9 +14,9 @@
 namespace switchyard {
 
 struct StartOptions {
-  std::string build;        // what tells two programs apart: version, commit, compiler
-  std::string config_text;  // the resolved config
-  std::filesystem::path run_folder = {};
+  std::string build;                      // what tells two programs apart: version, commit, compiler
+  std::string config_text;                // the resolved config
+  std::filesystem::path run_folder = {};  // created where it is missing; empty: not looked at
   std::string device = "cpu";
   int tensor = 1;  // ranks of a tensor group
   absl::Duration pair_timeout = absl::Seconds(30);

@@ -58,7 +58,11 @@ MemoryEstimate estimate_memory(const Job& job) {
     estimate.values += static_cast<int64_t>(parameter->value().nbytes());
     estimate.gradients += static_cast<int64_t>(parameter->gradient().nbytes());
   }
+  const CheckpointConfig& saving = job.config.checkpoint;
   for (const TensorPart& tensor : job.optimizer->state()) {
+    if (saving.async && saving.every > 0) {
+      estimate.checkpoint += saving.in_flight * static_cast<int64_t>(tensor.data.nbytes());
+    }
     const bool is_value = !tensor.name.starts_with("optimizer.") &&
                           compute_dtype(job.config.train.compute_precision()) == tensor.data.scalar_type();
     if (!is_value) estimate.optimizer += static_cast<int64_t>(tensor.data.nbytes());
@@ -85,15 +89,15 @@ MemoryEstimate estimate_memory(const Job& job) {
 }
 
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {
-  return absl::StrCat("layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ",
-                      shape.expert_data, " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "\n",
-                      "step        ", config.train.global_batch, " sequences of ", config.data.sequence, " tokens in ",
-                      config.train.accumulation, " parts, ", config.train.precision, "\n", "parameters  ",
-                      millions(largest.model_parameters), ", ", millions(largest.active_parameters),
-                      " active a token, at most ", millions(largest.rank_parameters), " on a rank\n",
-                      "memory      at most ", gib(largest.total()), " a rank: values ", gib(largest.values),
-                      ", gradients ", gib(largest.gradients), ", optimizer ", gib(largest.optimizer),
-                      ", activations about ", gib(largest.activations), "\n");
+  return absl::StrCat(
+      "layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
+      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "\n", "step        ",
+      config.train.global_batch, " sequences of ", config.data.sequence, " tokens in ", config.train.accumulation,
+      " parts, ", config.train.precision, "\n", "parameters  ", millions(largest.model_parameters), ", ",
+      millions(largest.active_parameters), " active a token, at most ", millions(largest.rank_parameters),
+      " on a rank\n", "memory      at most ", gib(largest.total()), " a rank: values ", gib(largest.values),
+      ", gradients ", gib(largest.gradients), ", optimizer ", gib(largest.optimizer), ", activations about ",
+      gib(largest.activations), ", checkpoint copies ", gib(largest.checkpoint), "\n");
 }
 
 }  // namespace switchyard

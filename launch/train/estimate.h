@@ -13,7 +13,8 @@ struct MemoryEstimate {
   int64_t active_parameters = 0;                                      // of which a token meets so many
   int64_t rank_parameters = 0;                                        // elements that this rank holds
   int64_t values = 0, gradients = 0, optimizer = 0, activations = 0;  // bytes on this rank
-  int64_t total() const { return values + gradients + optimizer + activations; }
+  int64_t checkpoint = 0;                                             // the copies that are written in the background
+  int64_t total() const { return values + gradients + optimizer + activations + checkpoint; }
 };
 
 // Parameters, gradients and optimizer state are counted exactly; activations by what the layers save for backward, with

@@ -35,13 +35,11 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   std::optional<Console> console;
   if (world.rank() == 0) console.emplace(std::cout, false, 0, 0);
   const std::string resume = config.checkpoint.resume == "never" ? "auto" : config.checkpoint.resume;
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
-                      find_checkpoint(config, resume, world, console ? &*console : nullptr));
-  if (!checkpoint) {
+  SY_ASSIGN_OR_RETURN(const std::string checkpoint, restore_latest(*job, resume, console ? &*console : nullptr));
+  if (checkpoint.empty()) {
     return agree(world, error(ErrorCategory::kMissingInput,
                               absl::StrCat("no checkpoint in ", checkpoints_folder(config), "; train first")));
   }
-  SY_RETURN_IF_ERROR(restore(*job, *checkpoint));
   SY_ASSIGN_OR_RETURN(const double loss, validation_loss(*job));
   if (console) {
     console->line(

@@ -11,6 +11,7 @@
 #include "launch/train/assemble.h"
 #include "launch/train/run_state.h"
 #include "layers/models/decoder/decoder.h"
+#include "parallel/checkpoint/checkpoint_writer.h"
 #include "parallel/gradient/reducer.h"
 #include "parallel/optimizer/adamw.h"
 #include "parallel/topology/mesh.h"
@@ -30,6 +31,7 @@ struct Job {
   std::unique_ptr<BatchLoader> batches = nullptr;
   std::unique_ptr<ValidationLoader> validation = nullptr;  // without validation data it stays so
   RunState state = {};
+  std::unique_ptr<CheckpointWriter> writer = nullptr;  // only what trains has one
 };
 
 // The vocabulary that config and tokenizer agree on. kMissingInput, kBadData or kBadConfig. Local.

@@ -22,12 +22,13 @@ bool is_due(int64_t step, int64_t every) {
 struct Shared {
   bool stop = false;         // some rank was asked to
   int64_t memory_bytes = 0;  // of the rank with the most
+  int64_t ended_saves = 0;   // on every rank, at least
 };
 
-absl::StatusOr<Shared> share(bool stop, Communicator& world) {
-  at::Tensor most = at::tensor({int64_t{stop}, peak_resident_bytes()});
-  SY_RETURN_IF_ERROR(world.all_reduce(most, ReduceOp::kMax).wait());
-  return Shared{most[0].item<int64_t>() != 0, most[1].item<int64_t>()};
+absl::StatusOr<Shared> share(bool stop, const Job& job) {
+  at::Tensor most = at::tensor({int64_t{stop}, peak_resident_bytes(), -job.writer->ended()});
+  SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(most, ReduceOp::kMax).wait());
+  return Shared{most[0].item<int64_t>() != 0, most[1].item<int64_t>(), -most[2].item<int64_t>()};
 }
 
 StepMetrics metrics_of(const Job& job, const StepOutcome& outcome, double seconds, const LoopOptions& options) {
@@ -59,14 +60,18 @@ absl::Status diverged(const Job& job, const StepOutcome& outcome, const std::str
                    "; go on from the last checkpoint with a lower optimizer.lr: ", command));
 }
 
-// A checkpoint that can't be written is no reason to lose the run while there is time to write another.
-absl::Status save_and_report(const Job& job, const LoopOptions& options, bool last) {
-  const absl::Status status = agree(job.mesh.world(), save(job));
-  const bool may_go_on = !last && error_category(status) == ErrorCategory::kIo;
-  if (status.ok() || !may_go_on) return status;
-  if (options.console) {
-    options.console->line(absl::StrCat("warning: no checkpoint at step ", job.state.step,
-                                       ", training goes on: ", std::string(status.message())));
+// Waits for the first `count` saves and tells which failed. One that can't be written is no reason to lose the run
+// while there is time to write another; `needed`: the step of the one for which there is none.
+absl::Status settle_saves(const Job& job, const LoopOptions& options, int64_t count, int64_t needed = -1) {
+  for (const auto& [step, status] : job.writer->take_ended(count)) {
+    if (status.ok()) continue;
+    const ErrorCategory category = error_category(status);
+    const bool of_the_disk = category == ErrorCategory::kIo || category == ErrorCategory::kMissingInput;
+    if (!of_the_disk || step == needed) return agree(job.mesh.world(), status);
+    if (options.console) {
+      options.console->line(
+          absl::StrCat("warning: no checkpoint at step ", step, ", training goes on: ", std::string(status.message())));
+    }
   }
   return absl::OkStatus();
 }
@@ -81,7 +86,7 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
     if (options.console) options.console->progress(job.state.step + 1);
     SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
     StepMetrics metrics = metrics_of(job, outcome, absl::ToDoubleSeconds(absl::Now() - step_start), options);
-    SY_ASSIGN_OR_RETURN(const Shared shared, share(options.stop_requested(), job.mesh.world()));
+    SY_ASSIGN_OR_RETURN(const Shared shared, share(options.stop_requested(), job));
     metrics.memory_bytes = shared.memory_bytes;
 
     const bool last = shared.stop || job.state.step == train.steps;
@@ -98,13 +103,15 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
     const absl::Status recorded = options.metrics ? options.metrics->append(metrics) : absl::OkStatus();
     if (!recorded.ok()) return recorded;
 
-    if (job.state.skipped_in_row >= train.max_skipped) return diverged(job, outcome, options.command);
-    const bool checkpoints = job.config.checkpoint.every > 0;
-    // After a skipped step the parameters may be what made it fail: they must not push out an older checkpoint.
-    const bool due = is_due(job.state.step, job.config.checkpoint.every) && !outcome.skipped;
-    if ((checkpoints && last) || shared.stop || due) {
-      SY_RETURN_IF_ERROR(save_and_report(job, options, last));
+    SY_RETURN_IF_ERROR(settle_saves(job, options, shared.ended_saves));
+    if (job.state.skipped_in_row >= train.max_skipped) {
+      SY_RETURN_IF_ERROR(settle_saves(job, options, job.writer->begun()));
+      return diverged(job, outcome, options.command);
     }
+    const bool checkpoints = job.config.checkpoint.every > 0;
+    const bool due = is_due(job.state.step, job.config.checkpoint.every) && !outcome.skipped;
+    if ((checkpoints && last) || shared.stop || due) save(job);
+    if (last) SY_RETURN_IF_ERROR(settle_saves(job, options, job.writer->begun(), job.state.step));
     if (shared.stop && job.state.step < train.steps) {
       return error(
           ErrorCategory::kStoppedEarly,

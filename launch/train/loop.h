@@ -24,7 +24,8 @@ struct LoopOptions {
 // Runs the job from its present step to the last. Collective over all ranks. kStoppedEarly after any rank was asked to
 // stop, with a checkpoint written; kDiverged after train.max_skipped steps in a row whose loss or gradient is not
 // finite, with no checkpoint written since the first of them; kIo where the last checkpoint cannot be written (an
-// earlier one that fails is reported and training goes on); else the errors of train_step.
+// earlier one that fails is told at the next step and training goes on); else the errors of train_step. No save is
+// under way when it returns, except after kCommunication.
 absl::Status run_loop(Job& job, const LoopOptions& options);
 
 }  // namespace switchyard

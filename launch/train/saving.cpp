@@ -1,9 +1,13 @@
 #include "launch/train/saving.h"
 
+#include <optional>
+#include <utility>
+
 #include <absl/strings/str_cat.h>
 
 #include "launch/config/binder.h"
-#include "parallel/checkpoint/write_checkpoint.h"
+#include "parallel/checkpoint/checkpoint.h"
+#include "parallel/checkpoint/checkpoint_writer.h"
 #include "runtime/comm/agreement.h"
 
 namespace switchyard {
@@ -43,42 +47,81 @@ std::vector<TensorPart> tensors_of(const Job& job, bool whole_buffers) {
   return parts;
 }
 
+absl::Status restore(Job& job, Checkpoint& checkpoint, Console* console) {
+  std::optional<RunLayout> saved_on;
+  const auto read = [&]() -> absl::Status {
+    SY_ASSIGN_OR_RETURN(RunState state, parse_run_state(checkpoint.run_state()));
+    SY_RETURN_IF_ERROR(check_same_run(job, state));
+    SY_RETURN_IF_ERROR(checkpoint.read(tensors_of(job, /*whole_buffers=*/true)));
+    saved_on = std::exchange(state.layout, job.state.layout);
+    state.config = job.state.config;  // what was overridden holds from here on
+    job.state = std::move(state);
+    return absl::OkStatus();
+  };
+  SY_RETURN_IF_ERROR(agree(job.mesh.world(), annotate(read(), checkpoint.path().string())));
+  if (console && saved_on && job.state.layout && saved_on != job.state.layout) {
+    console->line(absl::StrCat("saved by ", describe(*saved_on), ", goes on with ", describe(*job.state.layout),
+                               ": results agree to rounding, not to the bit"));
+  }
+  job.optimizer->set_updates(job.state.updates);
+  return job.optimizer->gather_values();
+}
+
+// Under checkpoint.resume=auto.
+absl::StatusOr<std::string> restore_newest(Job& job, Console* console) {
+  Communicator& world = job.mesh.world();
+  absl::Status damage;  // of the newer ones
+  for (int64_t before = kAnyStep;;) {
+    SY_ASSIGN_OR_RETURN(const LatestCheckpoint latest,
+                        agree(world, find_latest(checkpoints_folder(job.config), world, before)));
+    for (const std::string& line : latest.skipped) {
+      if (console) console->line(absl::StrCat("warning: skipped ", line));
+    }
+    if (!latest.checkpoint) {
+      if (damage.ok()) return std::string();
+      return damage;
+    }
+    const absl::Status status = restore(job, *latest.checkpoint, console);
+    if (status.ok()) return latest.checkpoint->path().string();
+    if (error_category(status) != ErrorCategory::kBadData) return status;
+    if (console) console->line(absl::StrCat("warning: skipped ", std::string(status.message())));
+    damage = status;
+    before = latest.checkpoint->step();
+  }
+}
+
 }  // namespace
 
 std::string checkpoints_folder(const RunConfig& config) {
   return config.run.dir + "/checkpoints";
 }
 
-absl::StatusOr<std::unique_ptr<Checkpoint>> find_checkpoint(const RunConfig& config, const std::string& resume,
-                                                            Communicator& world, Console* console) {
-  if (resume == "never") return std::unique_ptr<Checkpoint>();
-  if (resume != "auto") return agree(world, Checkpoint::open(resume));
-  SY_ASSIGN_OR_RETURN(LatestCheckpoint latest, find_latest(checkpoints_folder(config), world));
-  for (const std::string& line : latest.skipped) {
-    if (console) console->line(absl::StrCat("warning: skipped ", line));
-  }
-  return std::move(latest.checkpoint);
+absl::StatusOr<std::string> restore_latest(Job& job, const std::string& resume, Console* console) {
+  if (resume == "never") return std::string();
+  if (resume == "auto") return restore_newest(job, console);
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, agree(job.mesh.world(), Checkpoint::open(resume)));
+  SY_RETURN_IF_ERROR(restore(job, *checkpoint, console));
+  return resume;
 }
 
-absl::Status save(const Job& job) {
+absl::Status open_writer(Job& job) {
+  Communicator& world = job.mesh.world();
+  SY_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> control, world.split(0, world.rank(), "world/checkpoint"));
+  const CheckpointConfig& config = job.config.checkpoint;
+  job.writer = std::make_unique<CheckpointWriter>(checkpoints_folder(job.config), std::move(control),
+                                                  config.async ? config.in_flight : 0);
+  return absl::OkStatus();
+}
+
+void save(Job& job) {
   ScopedSpan span(job.recorder, "checkpoint");
-  return write_checkpoint(checkpoints_folder(job.config), job.state.step,
-                          tensors_of(job, /*whole_buffers=*/job.mesh.world().rank() == 0), to_json(job.state),
-                          job.mesh.world(), {.keep = job.config.checkpoint.keep});
-}
-
-absl::Status restore(Job& job, Checkpoint& checkpoint) {
-  const auto read = [&]() -> absl::Status {
-    SY_ASSIGN_OR_RETURN(RunState state, parse_run_state(checkpoint.run_state()));
-    SY_RETURN_IF_ERROR(check_same_run(job, state));
-    SY_RETURN_IF_ERROR(checkpoint.read(tensors_of(job, /*whole_buffers=*/true)));
-    state.config = job.state.config;  // what was overridden holds from here on
-    job.state = std::move(state);
-    return absl::OkStatus();
-  };
-  SY_RETURN_IF_ERROR(agree(job.mesh.world(), annotate(read(), checkpoint.path().string())));
-  job.optimizer->set_updates(job.state.updates);
-  return job.optimizer->gather_values();
+  const CheckpointConfig& config = job.config.checkpoint;
+  WriteOptions options{.keep = config.keep, .keep_every = config.keep_every, .read_back = config.verify == "always"};
+  // After a skipped step the parameters may be what made it fail: they must not push out an older checkpoint.
+  if (job.state.skipped_in_row > 0) options.keep = 0;
+  if (job.config.model.tie_embeddings) options.aliases = {{"head", "embedding"}};
+  job.writer->save(job.state.step, tensors_of(job, /*whole_buffers=*/job.mesh.world().rank() == 0), to_json(job.state),
+                   options);
 }
 
 }  // namespace switchyard

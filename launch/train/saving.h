@@ -1,7 +1,6 @@
 // A job's checkpoints: parameters, optimizer moments and run state.
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include <absl/status/status.h>
@@ -9,23 +8,22 @@
 
 #include "launch/train/console.h"
 #include "launch/train/job.h"
-#include "parallel/checkpoint/checkpoint.h"
 
 namespace switchyard {
 
 std::string checkpoints_folder(const RunConfig& config);
 
-// The checkpoint that `resume` (checkpoint.resume) asks for; null where there is none to go on from. Newer ones that
-// are damaged are skipped and told. Collective over `world`.
-absl::StatusOr<std::unique_ptr<Checkpoint>> find_checkpoint(const RunConfig& config, const std::string& resume,
-                                                            Communicator& world, Console* console);
+// Restores the job from the checkpoint that `resume` (checkpoint.resume) asks for, saved on any layout, and returns its
+// path: empty where there is none to go on from, and nothing was touched. Under auto, newer ones that are damaged are
+// told and skipped. kBadConfig where the job's model, data or batch differ from the saved run's; kBadData where there
+// is damage and nothing older. Collective over all ranks.
+absl::StatusOr<std::string> restore_latest(Job& job, const std::string& resume, Console* console);
 
-// Writes `step-…` in checkpoints_folder() for the job's present step and keeps the newest checkpoints that the config
-// asks for. Collective over all ranks; after an error, which all ranks return, older checkpoints are as they were.
-absl::Status save(const Job& job);
+// Gives the job its writer, as the config asks. Collective over all ranks.
+absl::Status open_writer(Job& job);
 
-// Restores the job from `checkpoint`, saved on any layout. kBadConfig where the job's model, data or batch differ from
-// the saved run's; kBadData for damage. Collective over all ranks.
-absl::Status restore(Job& job, Checkpoint& checkpoint);
+// Saves the job's present step as `step-…` in checkpoints_folder(); its writer tells how that ended. Keeps the newest
+// checkpoints that the config asks for; while steps are being skipped, all. Collective over all ranks.
+void save(Job& job);
 
 }  // namespace switchyard

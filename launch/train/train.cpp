@@ -24,27 +24,26 @@ namespace {
 
 absl::Status print_estimate(const Job& job, Console* console) {
   MemoryEstimate largest = estimate_memory(job);
-  at::Tensor bytes =
-      at::tensor({largest.rank_parameters, largest.values, largest.gradients, largest.optimizer, largest.activations});
+  at::Tensor bytes = at::tensor({largest.rank_parameters, largest.values, largest.gradients, largest.optimizer,
+                                 largest.activations, largest.checkpoint});
   SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(bytes, ReduceOp::kMax).wait());
   largest.rank_parameters = bytes[0].item<int64_t>();
   largest.values = bytes[1].item<int64_t>();
   largest.gradients = bytes[2].item<int64_t>();
   largest.optimizer = bytes[3].item<int64_t>();
   largest.activations = bytes[4].item<int64_t>();
+  largest.checkpoint = bytes[5].item<int64_t>();
   if (console) console->line(describe(largest, job.config, job.mesh.shape()));
   return absl::OkStatus();
 }
 
 absl::Status begin(Job& job, Console* console) {
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
-                      find_checkpoint(job.config, job.config.checkpoint.resume, job.mesh.world(), console));
-  if (!checkpoint) {
+  SY_ASSIGN_OR_RETURN(const std::string checkpoint, restore_latest(job, job.config.checkpoint.resume, console));
+  if (checkpoint.empty()) {
     job.optimizer->initialise_all(job.config.run.seed);
     return absl::OkStatus();
   }
-  SY_RETURN_IF_ERROR(restore(job, *checkpoint));
-  if (console) console->line(absl::StrCat("resumed from ", checkpoint->path().string()));
+  if (console) console->line(absl::StrCat("resumed from ", checkpoint));
   return absl::OkStatus();
 }
 
@@ -92,10 +91,12 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
                                                 config.model.attention.kv_heads)));
   SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(),
                                                               .config_text = dump_yaml(config),
-                                                              .run_folder = config.run.dir,
+                                                              // A dry run creates nothing.
+                                                              .run_folder = options.dry_run ? "" : config.run.dir,
                                                               .tensor = shape.tensor}));
   if (console) console->line(start.report);
-  at::set_num_threads(config.run.threads > 0 ? config.run.threads : start.threads);
+  const int threads = config.run.threads > 0 ? config.run.threads : start.threads;
+  at::set_num_threads(threads);
 
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   Recorder recorder;
@@ -106,7 +107,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   std::optional<RunDirectory> directory;
   const auto open_directory = [&]() -> absl::Status {
     if (!speaks) return absl::OkStatus();
-    SY_ASSIGN_OR_RETURN(RunDirectory opened, RunDirectory::open(config));
+    SY_ASSIGN_OR_RETURN(RunDirectory opened, RunDirectory::open(config, console));
     directory.emplace(std::move(opened));
     return absl::OkStatus();
   };
@@ -115,7 +116,14 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   SY_RETURN_IF_ERROR(agree(world, console ? print_validation(*job, *console) : absl::OkStatus()));
   job->state.config = dump_yaml(config);
   job->state.vocabulary = vocabulary;
+  job->state.layout = RunLayout{.ranks = shape.ranks(),
+                                .threads = threads,
+                                .data = shape.data,
+                                .tensor = shape.tensor,
+                                .expert = shape.expert,
+                                .expert_tensor = shape.expert_tensor};
   SY_RETURN_IF_ERROR(begin(*job, console));
+  SY_RETURN_IF_ERROR(open_writer(*job));
 
   std::optional<MetricsFile> metrics;
   SY_RETURN_IF_ERROR(agree(world, speaks ? open_outputs(*job, metrics, *directory) : absl::OkStatus()));

@@ -5,14 +5,12 @@
 #include <functional>
 #include <optional>
 #include <string_view>
-#include <system_error>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
-#include <fcntl.h>
-#include <stdio.h>
 
 #include "runtime/base/status.h"
+#include "runtime/storage/directory.h"
 #include "runtime/storage/file.h"
 
 namespace switchyard {
@@ -39,10 +37,10 @@ bool is_staging(const std::string& name) {
   return name.starts_with(kPrefix) && name.ends_with(kStaging);
 }
 
-absl::Status rename_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
-  std::error_code failed;
-  std::filesystem::rename(from, to, failed);
-  return failed ? io_error(absl::StrCat("cannot rename ", from.string(), " to"), to, failed.value()) : absl::OkStatus();
+absl::Status check_space(const std::filesystem::path& root, int64_t bytes) {
+  SY_ASSIGN_OR_RETURN(const std::optional<int64_t> free, free_bytes(root));
+  if (!free || *free >= bytes) return absl::OkStatus();
+  return io_error(absl::StrCat("a checkpoint needs ", bytes, " bytes, and ", *free, " are free in"), root, ENOSPC);
 }
 
 }  // namespace
@@ -57,59 +55,53 @@ std::filesystem::path staging_path(const std::filesystem::path& root, int64_t st
 
 absl::StatusOr<FolderListing> list_checkpoints(const std::filesystem::path& root) {
   FolderListing listing;
-  std::error_code failed;
-  std::filesystem::directory_iterator at(root, failed);
-  if (failed.value() == ENOENT) return listing;
-  for (; !failed && at != std::filesystem::directory_iterator(); at.increment(failed)) {
-    const std::string name = at->path().filename().string();
+  const absl::StatusOr<std::vector<std::string>> names = names_in_folder(root);
+  if (error_category(names.status()) == ErrorCategory::kMissingInput) return listing;
+  SY_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names) {
     if (const std::optional<int64_t> step = step_of(name)) listing.steps.push_back(*step);
     if (is_staging(name)) listing.unfinished.push_back(name);
   }
-  if (failed) return io_error("cannot list", root, failed.value());
   std::sort(listing.steps.begin(), listing.steps.end(), std::greater<>());
   std::sort(listing.unfinished.begin(), listing.unfinished.end());
   return listing;
 }
 
-absl::Status begin_staging(const std::filesystem::path& root, int64_t step) {
-  std::error_code failed;
-  std::filesystem::create_directories(root, failed);
-  if (failed) return io_error("cannot create", root, failed.value());
+absl::Status begin_staging(const std::filesystem::path& root, int64_t step, int64_t bytes) {
+  SY_RETURN_IF_ERROR(create_folders(root));
   SY_ASSIGN_OR_RETURN(const FolderListing listing, list_checkpoints(root));
-  for (const std::string& name : listing.unfinished) std::filesystem::remove_all(root / name, failed);
-  const std::filesystem::path staging = staging_path(root, step);
-  if (!std::filesystem::create_directory(staging, failed)) {
-    return io_error("cannot create", staging, failed ? failed.value() : EEXIST);
-  }
-  return absl::OkStatus();
+  for (const std::string& name : listing.unfinished) SY_RETURN_IF_ERROR(remove_tree(root / name));
+  SY_RETURN_IF_ERROR(check_space(root, bytes));
+  return create_folder(staging_path(root, step));
 }
 
 absl::Status commit_staging(const std::filesystem::path& root, int64_t step) {
   const std::filesystem::path staging = staging_path(root, step);
   const std::filesystem::path path = checkpoint_path(root, step);
   const std::filesystem::path replaced = path.string() + ".replaced" + std::string(kStaging);
-  std::error_code failed;
-  const bool replaces = std::filesystem::exists(path, failed);
+  bool exchanged = false;
+  const bool replaces = folder_exists(path);
   // The two change places at once where the filesystem can do that; else there is a moment without either.
-  const bool exchanged =
-      replaces && ::renameat2(AT_FDCWD, staging.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0;
+  if (replaces) {
+    SY_ASSIGN_OR_RETURN(exchanged, exchange_names(staging, path));
+  }
   if (!exchanged) {
-    if (replaces) SY_RETURN_IF_ERROR(rename_folder(path, replaced));
-    if (const absl::Status status = rename_folder(staging, path); !status.ok()) {
-      if (replaces) std::filesystem::rename(replaced, path, failed);
+    if (replaces) SY_RETURN_IF_ERROR(rename_in_folder(path, replaced));
+    if (const absl::Status status = rename_in_folder(staging, path); !status.ok()) {
+      // The first error is told, and what was there before comes back.
+      if (!folder_exists(staging)) rename_in_folder(path, staging).IgnoreError();
+      if (replaces) rename_in_folder(replaced, path).IgnoreError();
       return status;
     }
   }
-  SY_RETURN_IF_ERROR(sync_folder(root));
-  if (replaces) std::filesystem::remove_all(exchanged ? staging : replaced, failed);
+  if (replaces) remove_tree(exchanged ? staging : replaced).IgnoreError();  // the next save tries again
+  replace_link(root / kLatestName, folder_name(step)).IgnoreError();        // a hint
   return absl::OkStatus();
 }
 
 void discard(const std::filesystem::path& path) {
   const std::filesystem::path hidden = path.string() + std::string(kStaging);
-  std::error_code failed;
-  std::filesystem::rename(path, hidden, failed);
-  if (!failed) std::filesystem::remove_all(hidden, failed);
+  if (rename_in_folder(path, hidden).ok()) remove_tree(hidden).IgnoreError();  // the next save tries again
 }
 
 }  // namespace switchyard

@@ -1,5 +1,6 @@
 // The folder of a run's checkpoints: `step-00000100/` for each, `step-00000100.partial/` while it is written or
-// deleted, so that what has a checkpoint's name is never half of one. Calls are local: one rank makes them.
+// deleted, so that what has a checkpoint's name is never half of one, also after a power cut. Calls are local: one rank
+// makes them.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 namespace switchyard {
 
 constexpr char kManifestName[] = "manifest.json";
+constexpr char kLatestName[] = "latest";
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& root, int64_t step);
 std::filesystem::path staging_path(const std::filesystem::path& root, int64_t step);
@@ -24,9 +26,10 @@ struct FolderListing {
 // A root that does not exist has none. kIo where it can't be read.
 absl::StatusOr<FolderListing> list_checkpoints(const std::filesystem::path& root);
 
-// Makes an empty staging folder, and deletes those that earlier runs left.
-absl::Status begin_staging(const std::filesystem::path& root, int64_t step);
-// Gives the staging folder the checkpoint's name. An older checkpoint of the same step is replaced.
+// Deletes the staging folders that earlier runs left, and makes an empty one. kIo where less than `bytes` are free.
+absl::Status begin_staging(const std::filesystem::path& root, int64_t step, int64_t bytes);
+// Gives the staging folder the checkpoint's name, and points the link `root`/latest to it. An older checkpoint of the
+// same step is replaced.
 absl::Status commit_staging(const std::filesystem::path& root, int64_t step);
 
 // Deletes a checkpoint so that no reader sees half of one. What can't be deleted now is left for the next call.

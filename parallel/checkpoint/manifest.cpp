@@ -56,6 +56,23 @@ absl::StatusOr<std::string_view> hashed_part(std::string_view text, const std::s
   return body;
 }
 
+// These four may throw nlohmann's exceptions.
+std::optional<StoredFile> parse_file(const Json& json, int64_t version) {
+  StoredFile stored;
+  stored.name = json.at("name").get<std::string>();
+  stored.bytes = json.at("bytes").get<int64_t>();
+  if (stored.name.empty() || stored.name.front() == '.' || stored.name.find('/') != std::string::npos) {
+    return std::nullopt;
+  }
+  if (stored.bytes < 0) return std::nullopt;
+  if (version == 1) return stored;
+  stored.header_bytes = json.at("header_bytes").get<int64_t>();
+  const std::optional<uint64_t> value = parse_checksum(json.at("header").get_ref<const std::string&>());
+  if (stored.header_bytes < 1 || stored.header_bytes > stored.bytes || !value) return std::nullopt;
+  stored.header_checksum = *value;
+  return stored;
+}
+
 std::optional<StoredBox> parse_box(const Json& json, const StoredTensor& tensor, const std::vector<StoredFile>& files,
                                    const std::map<std::string, size_t>& file_index) {
   StoredBox stored;
@@ -100,26 +117,27 @@ std::optional<StoredTensor> parse_tensor(const Json& json, const std::vector<Sto
   return tensor;
 }
 
-// These three may throw nlohmann's exceptions.
 absl::StatusOr<Manifest> from_json(const Json& json, const std::string& file) {
   if (json.at("format").get<std::string>() != kFormat)
     return bad(absl::StrCat(file, " is not a checkpoint's manifest"));
-  if (const auto version = json.at("version").get<int64_t>(); version != kManifestVersion) {
-    return error(ErrorCategory::kBadData, absl::StrCat(file, " has version ", version, ", and this program reads ",
-                                                       kManifestVersion, "; use the program that wrote it"));
+  Manifest manifest;
+  manifest.version = json.at("version").get<int64_t>();
+  if (manifest.version < 1 || manifest.version > kManifestVersion) {
+    return error(ErrorCategory::kBadData,
+                 absl::StrCat(file, " has version ", manifest.version, ", and this program reads 1 to ",
+                              kManifestVersion, "; use the program that wrote it"));
   }
   if (json.at("chunk_bytes").get<int64_t>() != kChunkBytes) return bad(absl::StrCat(file, ": unknown chunk_bytes"));
-  Manifest manifest;
   manifest.step = json.at("step").get<int64_t>();
   manifest.run_state = json.at("run_state").dump();
+  if (manifest.version > 1) manifest.aliases = json.at("aliases").get<std::map<std::string, std::string>>();
   std::map<std::string, size_t> file_index;
   for (const Json& item : json.at("files")) {
-    StoredFile stored{item.at("name").get<std::string>(), item.at("bytes").get<int64_t>()};
-    if (stored.bytes < 0 || stored.name.empty() || stored.name.front() == '.' ||
-        stored.name.find('/') != std::string::npos || !file_index.emplace(stored.name, manifest.files.size()).second) {
-      return bad(absl::StrCat(file, ": file \"", stored.name, "\" has no proper name or size"));
+    std::optional<StoredFile> stored = parse_file(item, manifest.version);
+    if (!stored || !file_index.emplace(stored->name, manifest.files.size()).second) {
+      return bad(absl::StrCat(file, ": file ", item.at("name").dump(), " has no proper name or size"));
     }
-    manifest.files.push_back(std::move(stored));
+    manifest.files.push_back(*std::move(stored));
   }
   for (const Json& item : json.at("tensors")) {
     std::optional<StoredTensor> tensor = parse_tensor(item, manifest.files, file_index);
@@ -161,14 +179,18 @@ absl::StatusOr<std::string> serialise_manifest(const Manifest& manifest) {
     return error(ErrorCategory::kUsage, "the run state of a checkpoint must be a JSON object");
   }
   const Json head = {{"format", kFormat},          {"version", kManifestVersion},           {"step", manifest.step},
-                     {"chunk_bytes", kChunkBytes}, {"total_bytes", manifest.total_bytes()}, {"run_state", run_state}};
+                     {"chunk_bytes", kChunkBytes}, {"total_bytes", manifest.total_bytes()}, {"run_state", run_state},
+                     {"aliases", manifest.aliases}};
   std::string text = head.dump();
   text.pop_back();
   // A line for each file and tensor; never the whole as one JSON value in memory.
   absl::StrAppend(&text, ",\n\"files\":[");
   const char* separator = "\n";
   for (const StoredFile& file : manifest.files) {
-    const Json line = {{"name", file.name}, {"bytes", file.bytes}};
+    const Json line = {{"name", file.name},
+                       {"bytes", file.bytes},
+                       {"header_bytes", file.header_bytes},
+                       {"header", checksum_text(file.header_checksum)}};
     absl::StrAppend(&text, std::exchange(separator, ",\n"), line.dump());
   }
   absl::StrAppend(&text, "],\n\"tensors\":[");
@@ -202,6 +224,11 @@ absl::Status check_complete(const Manifest& manifest) {
     if (stored != needed || (!tensor.shape.empty() && !disjoint(tensor.boxes))) {
       return bad(absl::StrCat("tensor \"", tensor.name, "\" [", absl::StrJoin(tensor.shape, ","), "]: its boxes hold ",
                               stored, " elements and do not cover it exactly once"));
+    }
+  }
+  for (const auto& [alias, name] : manifest.aliases) {
+    if (!names.contains(name) || names.contains(alias)) {
+      return bad(absl::StrCat("\"", alias, "\" cannot be a further name of tensor \"", name, "\""));
     }
   }
   return absl::OkStatus();

@@ -1,9 +1,11 @@
 // What a checkpoint holds: every logical tensor with the boxes that the files hold of it, and the run's state. On disk
-// one JSON object: format, version, step, chunk_bytes, total_bytes, run_state, files, tensors and, last, "hash": the
-// XXH3-64 of all bytes before `,\n"hash"`. Free of LibTorch.
+// one JSON object: format, version, step, chunk_bytes, total_bytes, run_state, aliases, files, tensors and, last,
+// "hash": the XXH3-64 of all bytes before `,\n"hash"`. Version 1 has no aliases and does not vouch for the files'
+// headers. Free of LibTorch.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,7 +18,7 @@
 
 namespace switchyard {
 
-constexpr int64_t kManifestVersion = 1;
+constexpr int64_t kManifestVersion = 2;  // that is written; older ones are read
 
 // A part of a logical tensor in a file: dense, row-major, little-endian; never empty.
 struct StoredBox {
@@ -36,13 +38,17 @@ struct StoredTensor {
 struct StoredFile {
   std::string name;  // within the checkpoint's folder
   int64_t bytes = 0;
+  int64_t header_bytes = 0;  // before the data; 0: not known (version 1)
+  uint64_t header_checksum = 0;
 };
 
 struct Manifest {
+  int64_t version = kManifestVersion;  // as it was read
   int64_t step = 0;
   std::string run_state = "{}";  // a JSON object, opaque here
   std::vector<StoredFile> files;
   std::vector<StoredTensor> tensors;
+  std::map<std::string, std::string> aliases;  // a further name of a tensor, and the name that it is stored under
 
   int64_t total_bytes() const;  // of all files
 };
@@ -54,7 +60,8 @@ absl::StatusOr<std::string> serialise_manifest(const Manifest& manifest);
 // kBadData and start with `file`.
 absl::StatusOr<Manifest> parse_manifest(std::string_view text, const std::string& file);
 
-// Names are not repeated, and the boxes of every tensor cover it exactly once. kBadData, naming the tensor.
+// Names are not repeated, the boxes of every tensor cover it exactly once, and aliases are of tensors. kBadData, naming
+// the tensor.
 absl::Status check_complete(const Manifest& manifest);
 
 }  // namespace switchyard

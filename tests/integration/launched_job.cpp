@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "parallel/checkpoint/checkpoint.h"
+#include "parallel/checkpoint/folder.h"
 
 namespace switchyard {
 namespace {
@@ -137,9 +138,10 @@ bool SmallRun::reaches(int64_t step, LaunchedJob& job) const {
 
 std::vector<int64_t> SmallRun::saved_steps() const {
   std::vector<int64_t> found;
-  for (const auto& entry : std::filesystem::directory_iterator(checkpoints())) {
-    const auto checkpoint = Checkpoint::open(entry.path());
-    if (checkpoint.ok()) found.push_back((*checkpoint)->step());
+  const auto listing = list_checkpoints(checkpoints());
+  if (!listing.ok()) return found;
+  for (const int64_t step : listing->steps) {
+    if (Checkpoint::open(checkpoint_path(checkpoints(), step)).ok()) found.push_back(step);
   }
   std::sort(found.begin(), found.end());
   return found;

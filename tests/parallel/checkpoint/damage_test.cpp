@@ -8,6 +8,7 @@
 
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/folder.h"
+#include "parallel/checkpoint/verify.h"
 #include "parallel/checkpoint/write_checkpoint.h"
 #include "runtime/base/status.h"
 #include "runtime/storage/checksum.h"
@@ -126,6 +127,54 @@ TEST_F(Damage, WhatWasNotFinishedIsNoCheckpoint) {
   EXPECT_FALSE(std::filesystem::exists(staging_path(folder_.path(), 200)));
 }
 
+TEST_F(Damage, AFlippedByteOfAHeaderIsNamed) {
+  flip(file(200, kBoxes), 40);
+  expect_previous(kBoxes);
+  EXPECT_THAT(std::string(Checkpoint::open(checkpoint_path(folder_.path(), 200)).status().message()),
+              AllOf(HasSubstr("its header, bytes 0 to "), HasSubstr("does not match its checksum")));
+}
+
+TEST_F(Damage, OlderOnesCanBeAskedFor) {
+  EXPECT_EQ(find_latest(folder_.path(), 201)->checkpoint->step(), 200);
+  EXPECT_EQ(find_latest(folder_.path(), 200)->checkpoint->step(), 100);
+  EXPECT_EQ(find_latest(folder_.path(), 100)->checkpoint, nullptr);
+}
+
+// Starting afresh where there was a run would lose it.
+TEST_F(Damage, OfAllOfThemIsAnError) {
+  flip(file(100, kManifestName), 60);
+  flip(file(200, kManifestName), 60);
+  const absl::Status status = find_latest(folder_.path()).status();
+  EXPECT_EQ(error_category(status), ErrorCategory::kBadData);
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("step-00000200"), HasSubstr("step-00000100")));
+}
+
+TEST_F(Damage, IsFoundWhereverItIs) {
+  const auto damage_of = [&] {
+    const auto checkpoint = Checkpoint::open_manifest(checkpoint_path(folder_.path(), 200));
+    int64_t seen = 0;
+    const auto damage =
+        find_damage((*checkpoint)->path(), (*checkpoint)->manifest(), {}, [&](int64_t bytes) { seen += bytes; });
+    EXPECT_TRUE(damage.ok()) << damage.status();
+    if (damage->empty()) {
+      EXPECT_EQ(seen, 2 * whole_.nbytes());
+    }
+    return *damage;
+  };
+  EXPECT_THAT(damage_of(), ElementsAre());
+  const int64_t size = static_cast<int64_t>(std::filesystem::file_size(file(200, kBoxes)));
+  for (const int64_t at : {int64_t{0}, int64_t{100}, size / 2, size - 1}) {
+    flip(file(200, kBoxes), at);
+    EXPECT_EQ(damage_of().size(), 1U) << at;
+    flip(file(200, kBoxes), at);
+  }
+  flip(file(200, kBoxes), size - 1);
+  flip(file(200, kBoxes), size - 2 * kChunkBytes);
+  EXPECT_EQ(damage_of().size(), 2U);
+  std::filesystem::remove(file(200, kBoxes));
+  EXPECT_THAT(damage_of(), ElementsAre(HasSubstr(kBoxes)));
+}
+
 TEST_F(Damage, ADiskThatRefusesIsNotSkipped) {
   std::filesystem::remove(file(200, kManifestName));
   std::filesystem::create_symlink(kManifestName, file(200, kManifestName));  // a loop: ELOOP, also for root
@@ -136,7 +185,7 @@ TEST_F(Damage, ADiskThatRefusesIsNotSkipped) {
 TEST_F(Damage, AnotherModelIsNamed) {
   const auto expect_refused = [&](const TensorPart& wanted, const std::string& reason) {
     const absl::Status status = read(wanted);
-    EXPECT_EQ(error_category(status), ErrorCategory::kBadData);
+    EXPECT_EQ(error_category(status), ErrorCategory::kBadConfig);
     EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(wanted.name), HasSubstr(reason)));
   };
   const Box box = Box::whole({300, 1000});

@@ -26,10 +26,11 @@ std::set<std::string> names_in(const std::filesystem::path& folder) {
   return names;
 }
 
-void write(const std::filesystem::path& root, int64_t step, int64_t keep, double value = 0) {
+void write(const std::filesystem::path& root, int64_t step, int64_t keep, double value = 0, int64_t keep_every = 0) {
   run_ranks(1, [&](Communicator& world) {
     const TensorPart part = part_of("w", at::full({4}, value, at::kDouble));
-    const absl::Status status = write_checkpoint(root, step, {&part, 1}, "{}", world, {.keep = keep});
+    const absl::Status status =
+        write_checkpoint(root, step, {&part, 1}, "{}", world, {.keep = keep, .keep_every = keep_every});
     ASSERT_TRUE(status.ok()) << status;
   });
 }
@@ -45,12 +46,28 @@ double value_of(const std::filesystem::path& root, int64_t step) {
 TEST(CheckpointFolder, KeepsTheNewest) {
   TemporaryFolder folder;
   for (const int64_t step : {5, 10, 15, 20}) write(folder.path(), step, 2);
-  EXPECT_THAT(names_in(folder.path()), ElementsAre("step-00000015", "step-00000020"));
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("latest", "step-00000015", "step-00000020"));
   write(folder.path(), 25, 0);
-  EXPECT_THAT(names_in(folder.path()), ElementsAre("step-00000015", "step-00000020", "step-00000025"));
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("latest", "step-00000015", "step-00000020", "step-00000025"));
   // What was just written stays, whatever its step.
   write(folder.path(), 1, 1);
-  EXPECT_THAT(names_in(folder.path()), ElementsAre("step-00000001"));
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("latest", "step-00000001"));
+}
+
+TEST(CheckpointFolder, KeepsEverySoMany) {
+  TemporaryFolder folder;
+  for (int64_t step = 5; step <= 40; step += 5) write(folder.path(), step, 2, 0, 15);
+  EXPECT_THAT(names_in(folder.path()),
+              ElementsAre("latest", "step-00000015", "step-00000030", "step-00000035", "step-00000040"));
+}
+
+TEST(CheckpointFolder, LatestLeadsToTheNewest) {
+  TemporaryFolder folder;
+  for (const int64_t step : {5, 10}) write(folder.path(), step, 1);
+  EXPECT_EQ(std::filesystem::read_symlink(folder / kLatestName), "step-00000010");
+  EXPECT_EQ((*Checkpoint::open(folder / kLatestName))->step(), 10);
+  std::filesystem::remove(folder / kLatestName);
+  EXPECT_EQ(find_latest(folder.path())->checkpoint->step(), 10);
 }
 
 TEST(CheckpointFolder, InvalidOnesDoNotCount) {
@@ -68,7 +85,7 @@ TEST(CheckpointFolder, TheSameStepIsReplaced) {
   write(folder.path(), 10, 0, 1.5);
   write(folder.path(), 10, 0, 2.5);
   EXPECT_EQ(value_of(folder.path(), 10), 2.5);
-  EXPECT_THAT(names_in(folder.path()), ElementsAre("step-00000010"));
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("latest", "step-00000010"));
 }
 
 TEST(CheckpointFolder, ListsOnlyItsOwnNames) {
@@ -89,7 +106,7 @@ TEST(CheckpointFolder, LeavesOtherFilesAlone) {
   std::ofstream(folder / "notes.txt") << "mine";
   std::filesystem::create_directory(folder / "step-00000001.partial");
   for (const int64_t step : {5, 10}) write(folder.path(), step, 1);
-  EXPECT_THAT(names_in(folder.path()), ElementsAre("notes.txt", "step-00000010"));
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("latest", "notes.txt", "step-00000010"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 
 #include "runtime/base/status.h"
@@ -16,7 +17,8 @@ Manifest example() {
   Manifest manifest;
   manifest.step = 100;
   manifest.run_state = R"({"seed":1234,"z":{"loss":0.1},"a":null})";
-  manifest.files = {{"a.safetensors", 100}, {"b.safetensors", 2 * kChunkBytes}};
+  manifest.files = {{"a.safetensors", 100, 8, 0xabc}, {"b.safetensors", 2 * kChunkBytes, 64, 0xdef}};
+  manifest.aliases = {{"output", "w"}};
   manifest.tensors = {{"w", Dtype::kBF16, {4, 6}, {{{{0, 0}, {4, 2}}, 0, 8, {1}}, {{{0, 2}, {4, 4}}, 1, 0, {2}}}},
                       {"scalar", Dtype::kI64, {}, {{{{}, {}}, 0, 40, {0xfedcba9876543210}}}},
                       {"long", Dtype::kU8, {kChunkBytes + 1}, {{{{0}, {kChunkBytes + 1}}, 1, 64, {3, 4}}}},
@@ -61,8 +63,11 @@ TEST(Manifest, EveryFlippedBitIsFound) {
 }
 
 TEST(Manifest, RefusesAnotherVersion) {
-  const auto manifest = parse_manifest(edited("\"version\":1", "\"version\":2"), "m");
-  EXPECT_THAT(std::string(manifest.status().message()), HasSubstr("m has version 2, and this program reads 1"));
+  for (const char* version : {"0", "3"}) {
+    const auto manifest = parse_manifest(edited("\"version\":2", absl::StrCat("\"version\":", version)), "m");
+    EXPECT_THAT(std::string(manifest.status().message()),
+                HasSubstr(absl::StrCat("m has version ", version, ", and this program reads 1 to 2")));
+  }
 }
 
 TEST(Manifest, RefusesARunStateThatIsNoObject) {
@@ -95,6 +100,11 @@ TEST(Manifest, RefusesTheImpossible) {
       {"\"bytes\":100", "\"bytes\":99"},
       {"\"tensors\"", "\"tensor\""},
       {"\"step\":100", "\"step\":-1"},
+      {"\"header_bytes\":64", "\"header_bytes\":0"},
+      {"\"header_bytes\":64", "\"header_bytes\":2097153"},
+      {"\"0000000000000def\"", "\"def\""},
+      {"\"header\"", "\"heading\""},
+      {"\"aliases\":{\"output\":\"w\"}", "\"aliases\":{\"output\":1}"},
   };
   for (const auto& [from, to] : edits) {
     const absl::Status status = parse_manifest(edited(from, to), "m").status();
@@ -112,6 +122,12 @@ TEST(Manifest, BoxesMustCoverOnce) {
   Manifest twice = example();
   twice.tensors[1].boxes.push_back(twice.tensors[1].boxes.front());
   EXPECT_THAT(std::string(check_complete(twice).message()), HasSubstr("scalar"));
+  Manifest dangling = example();
+  dangling.aliases = {{"output", "nothing"}};
+  EXPECT_THAT(std::string(check_complete(dangling).message()), HasSubstr("further name of tensor \"nothing\""));
+  Manifest hidden = example();
+  hidden.aliases = {{"long", "w"}};
+  EXPECT_THAT(std::string(check_complete(hidden).message()), HasSubstr("\"long\" cannot be"));
   Manifest repeated = example();
   repeated.tensors.push_back(repeated.tensors[3]);
   EXPECT_THAT(std::string(check_complete(repeated).message()), HasSubstr("\"none\" is listed twice"));
