@@ -24,6 +24,7 @@ constexpr char kFooter[] = R"(From text to a trained model:
   mpirun -n 2 switchyard train configs/quickstart.yaml
   mpirun -n 2 switchyard evaluate runs/quickstart
   mpirun -n 4 switchyard verify configs/quickstart.yaml parallel.expert=4 --shrink
+  switchyard checkpoint list runs/quickstart
 
 Exit codes:
    0 done                      71 out of memory
@@ -53,6 +54,7 @@ int main(int argc, char** argv) {
   add_verify(app, command);
   add_prepare(app, command);
   add_config(app, command);
+  add_checkpoint(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked_for) {  // --help and --version

@@ -32,5 +32,6 @@ void add_evaluate(CLI::App& app, Command& command);
 void add_verify(CLI::App& app, Command& command);
 void add_prepare(CLI::App& app, Command& command);
 void add_config(CLI::App& app, Command& command);
+void add_checkpoint(CLI::App& app, Command& command);
 
 }  // namespace switchyard

@@ -65,7 +65,7 @@ TEST_F(CommandLine, HelpIsForAPerson) {
   for (const char* text : {"train", "evaluate", "prepare", "config", "Exit codes:", "mpirun -n 2 switchyard train"}) {
     EXPECT_THAT(help.out, HasSubstr(text));
   }
-  for (const std::string command : {"train", "evaluate", "prepare", "config"}) {
+  for (const std::string command : {"train", "evaluate", "prepare", "config", "checkpoint"}) {
     const Outcome own = run(command + " --help");
     EXPECT_EQ(own.code, 0);
     EXPECT_THAT(own.out, HasSubstr("Examples:"));
@@ -82,7 +82,9 @@ TEST_F(CommandLine, Version) {
 TEST_F(CommandLine, WrongUsageIs64) {
   for (const char* arguments :
        {"", "trian x.yaml", "train", "train x.yaml --dry", "config", "prepare --input x",
-        "prepare --input x --output y --format pdf", "prepare --input x --output y --tokenizer a --vocab-size 9"}) {
+        "prepare --input x --output y --format pdf", "prepare --input x --output y --tokenizer a --vocab-size 9",
+        "checkpoint", "checkpoint verify", "checkpoint reshard x --output y --files 0",
+        "checkpoint merge x --output y --memory lots", "checkpoint extract x --output y"}) {
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.code, 64) << arguments << "\n" << outcome.err;
     EXPECT_THAT(outcome.err, StartsWith("switchyard: error: "));
@@ -150,6 +152,44 @@ TEST_F(CommandLine, TheCommandToGoOnStartsFromTheNewestCheckpoint) {
   EXPECT_EQ(command_to_go_on("x.yaml", {}, "never"), "switchyard train x.yaml checkpoint.resume=auto");
   EXPECT_EQ(command_to_go_on("x.yaml", {"checkpoint.resume=a/step-00000010"}, "a/step-00000010"),
             "switchyard train x.yaml 'checkpoint.resume=a/step-00000010' checkpoint.resume=auto");
+}
+
+TEST_F(CommandLine, CheckpointToolsWithAndWithoutMpirun) {
+  const std::string golden = SWITCHYARD_SOURCE "/tests/golden/checkpoint/v1/step-00000004";
+  const std::string copy = folder_ + "/copy";
+  std::filesystem::copy(golden, copy);
+  for (const int ranks : {0, 2}) {
+    const auto tool = [&](const std::string& arguments) {
+      return ranks == 0 ? run("checkpoint " + arguments) : run_ranks(ranks, "checkpoint " + arguments);
+    };
+    const Outcome verified = tool("verify " + copy);
+    EXPECT_EQ(verified.code, 0) << verified.err;
+    EXPECT_THAT(verified.out, HasSubstr("match their checksums"));
+    const std::string output = folder_ + "/new" + std::to_string(ranks);
+    const Outcome resharded = tool("reshard " + golden + " --files 3 --memory 4KiB --output " + output);
+    EXPECT_EQ(resharded.code, 0) << resharded.err;
+    EXPECT_THAT(tool("diff " + golden + " " + output + " --tolerance 0").out, HasSubstr("\n"));
+    EXPECT_EQ(tool("extract " + output + " 'layers.1.*' --output " + output + "/some.safetensors").code, 0);
+    EXPECT_EQ(tool("merge " + output + " --output " + output + "/some.safetensors").code, 64);  // exists
+    EXPECT_EQ(tool("show " + output + " --match nothing").code, 66);
+    EXPECT_EQ(tool("list " + folder_ + "/none").code, 66);
+  }
+  std::filesystem::resize_file(copy + "/boxes-00000-of-00002.safetensors", 1000);
+  const Outcome damaged = run("checkpoint verify " + copy);
+  EXPECT_EQ(damaged.code, 65);
+  EXPECT_THAT(damaged.err, HasSubstr("boxes-00000-of-00002.safetensors has 1000 bytes"));
+}
+
+TEST_F(CommandLine, ADryRunCreatesNothing) {
+  const std::string config =
+      file("x.yaml",
+           "{run: {dir: " + folder_ +
+               "/run, peak_gflops: 1}, data: {train: random, sequence: 8},\n"
+               " model: {width: 8, layers: 1, vocabulary: 32, attention: {heads: 2, kv_heads: 1, head_width: 4}}}\n");
+  const Outcome outcome = run("train --dry-run " + config);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("checkpoint copies"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/run"));
 }
 
 TEST_F(CommandLine, RanksThatFailAlikeSpeakOnce) {
