@@ -1,6 +1,7 @@
 #include "parallel/checkpoint/manifest.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -21,6 +22,7 @@ using Json = nlohmann::ordered_json;
 constexpr char kFormat[] = "switchyard checkpoint";
 constexpr std::string_view kHashKey = ",\n\"hash\":\"";
 constexpr std::string_view kEnd = "\"}\n";
+constexpr int kMostLevels = 64;  // of JSON within JSON, which is written out by recursion
 
 absl::Status bad(const std::string& what) {
   return error(ErrorCategory::kBadData, absl::StrCat(what, "; the checkpoint is damaged: use an older one"));
@@ -56,17 +58,30 @@ absl::StatusOr<std::string_view> hashed_part(std::string_view text, const std::s
   return body;
 }
 
+// -1 where it is no size; every number of a manifest is one.
+int64_t size_of(const Json& json) {
+  const bool fits = json.is_number_unsigned() && json.get<uint64_t>() <= std::numeric_limits<int64_t>::max();
+  return fits ? json.get<int64_t>() : -1;
+}
+
+std::vector<int64_t> sizes_of(const Json& json) {
+  if (!json.is_array()) return {-1};
+  std::vector<int64_t> sizes;
+  for (const Json& item : json) sizes.push_back(size_of(item));
+  return sizes;
+}
+
 // These four may throw nlohmann's exceptions.
 std::optional<StoredFile> parse_file(const Json& json, int64_t version) {
   StoredFile stored;
   stored.name = json.at("name").get<std::string>();
-  stored.bytes = json.at("bytes").get<int64_t>();
+  stored.bytes = size_of(json.at("bytes"));
   if (stored.name.empty() || stored.name.front() == '.' || stored.name.find('/') != std::string::npos) {
     return std::nullopt;
   }
   if (stored.bytes < 0) return std::nullopt;
   if (version == 1) return stored;
-  stored.header_bytes = json.at("header_bytes").get<int64_t>();
+  stored.header_bytes = size_of(json.at("header_bytes"));
   const std::optional<uint64_t> value = parse_checksum(json.at("header").get_ref<const std::string&>());
   if (stored.header_bytes < 1 || stored.header_bytes > stored.bytes || !value) return std::nullopt;
   stored.header_checksum = *value;
@@ -76,8 +91,8 @@ std::optional<StoredFile> parse_file(const Json& json, int64_t version) {
 std::optional<StoredBox> parse_box(const Json& json, const StoredTensor& tensor, const std::vector<StoredFile>& files,
                                    const std::map<std::string, size_t>& file_index) {
   StoredBox stored;
-  stored.box.offset = json.at("offset").get<std::vector<int64_t>>();
-  stored.box.extent = json.at("extent").get<std::vector<int64_t>>();
+  stored.box.offset = sizes_of(json.at("offset"));
+  stored.box.extent = sizes_of(json.at("extent"));
   const size_t dimensions = tensor.shape.size();
   if (stored.box.offset.size() != dimensions || stored.box.extent.size() != dimensions) return std::nullopt;
   for (size_t d = 0; d < dimensions; ++d) {
@@ -90,7 +105,7 @@ std::optional<StoredBox> parse_box(const Json& json, const StoredTensor& tensor,
   stored.file = file->second;
   const int64_t bytes = stored.box.numel() * dtype_bytes(tensor.dtype);
   const int64_t file_bytes = files[stored.file].bytes;
-  stored.byte_offset = json.at("byte_offset").get<int64_t>();
+  stored.byte_offset = size_of(json.at("byte_offset"));
   if (stored.byte_offset < 0 || bytes > file_bytes || stored.byte_offset > file_bytes - bytes) return std::nullopt;
   for (const Json& text : json.at("checksums")) {
     const std::optional<uint64_t> value = parse_checksum(text.get_ref<const std::string&>());
@@ -105,7 +120,7 @@ std::optional<StoredTensor> parse_tensor(const Json& json, const std::vector<Sto
                                          const std::map<std::string, size_t>& file_index) {
   StoredTensor tensor;
   tensor.name = json.at("name").get<std::string>();
-  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
+  tensor.shape = sizes_of(json.at("shape"));
   const std::optional<Dtype> dtype = parse_dtype(json.at("dtype").get_ref<const std::string&>());
   if (!dtype || !tensor_bytes(*dtype, tensor.shape)) return std::nullopt;
   tensor.dtype = *dtype;
@@ -121,22 +136,24 @@ absl::StatusOr<Manifest> from_json(const Json& json, const std::string& file) {
   if (json.at("format").get<std::string>() != kFormat)
     return bad(absl::StrCat(file, " is not a checkpoint's manifest"));
   Manifest manifest;
-  manifest.version = json.at("version").get<int64_t>();
+  manifest.version = size_of(json.at("version"));
   if (manifest.version < 1 || manifest.version > kManifestVersion) {
     return error(ErrorCategory::kBadData,
                  absl::StrCat(file, " has version ", manifest.version, ", and this program reads 1 to ",
                               kManifestVersion, "; use the program that wrote it"));
   }
-  if (json.at("chunk_bytes").get<int64_t>() != kChunkBytes) return bad(absl::StrCat(file, ": unknown chunk_bytes"));
-  manifest.step = json.at("step").get<int64_t>();
+  if (size_of(json.at("chunk_bytes")) != kChunkBytes) return bad(absl::StrCat(file, ": unknown chunk_bytes"));
+  manifest.step = size_of(json.at("step"));
   manifest.run_state = json.at("run_state").dump();
   if (manifest.version > 1) manifest.aliases = json.at("aliases").get<std::map<std::string, std::string>>();
   std::map<std::string, size_t> file_index;
+  int64_t room = std::numeric_limits<int64_t>::max();
   for (const Json& item : json.at("files")) {
     std::optional<StoredFile> stored = parse_file(item, manifest.version);
-    if (!stored || !file_index.emplace(stored->name, manifest.files.size()).second) {
+    if (!stored || stored->bytes > room || !file_index.emplace(stored->name, manifest.files.size()).second) {
       return bad(absl::StrCat(file, ": file ", item.at("name").dump(), " has no proper name or size"));
     }
+    room -= stored->bytes;
     manifest.files.push_back(*std::move(stored));
   }
   for (const Json& item : json.at("tensors")) {
@@ -144,7 +161,7 @@ absl::StatusOr<Manifest> from_json(const Json& json, const std::string& file) {
     if (!tensor) return bad(absl::StrCat(file, ": impossible tensor ", item.at("name").dump()));
     manifest.tensors.push_back(*std::move(tensor));
   }
-  if (manifest.step < 0 || json.at("total_bytes").get<int64_t>() != manifest.total_bytes()) {
+  if (manifest.step < 0 || size_of(json.at("total_bytes")) != manifest.total_bytes()) {
     return bad(absl::StrCat(file, ": impossible step or total_bytes"));
   }
   return manifest;
@@ -206,8 +223,15 @@ absl::StatusOr<std::string> serialise_manifest(const Manifest& manifest) {
 
 absl::StatusOr<Manifest> parse_manifest(std::string_view text, const std::string& file) {
   SY_ASSIGN_OR_RETURN(const std::string_view body, hashed_part(text, file));
+  bool too_deep = false;
+  const auto note_depth = [&too_deep](int depth, Json::parse_event_t, const Json&) {
+    too_deep = too_deep || depth > kMostLevels;
+    return !too_deep;
+  };
   try {
-    return from_json(Json::parse(absl::StrCat(std::string(body), "}")), file);
+    const Json json = Json::parse(absl::StrCat(std::string(body), "}"), note_depth);
+    if (too_deep) return bad(absl::StrCat(file, " nests deeper than a manifest does"));
+    return from_json(json, file);
   } catch (const Json::exception& e) {
     return bad(absl::StrCat(file, " is not a manifest (", e.what(), ")"));
   }
@@ -217,9 +241,12 @@ absl::Status check_complete(const Manifest& manifest) {
   std::set<std::string_view> names;
   for (const StoredTensor& tensor : manifest.tensors) {
     if (!names.insert(tensor.name).second) return bad(absl::StrCat("tensor \"", tensor.name, "\" is listed twice"));
-    int64_t stored = 0;
-    for (const StoredBox& box : tensor.boxes) stored += box.box.numel();
-    const int64_t needed = *tensor_bytes(tensor.dtype, tensor.shape) / dtype_bytes(tensor.dtype);
+    const uint64_t needed = *tensor_bytes(tensor.dtype, tensor.shape) / dtype_bytes(tensor.dtype);
+    uint64_t stored = 0;
+    for (const StoredBox& box : tensor.boxes) {
+      stored += box.box.numel();
+      if (stored > needed) break;  // before it wraps
+    }
     // Disjoint boxes of the right size in total cover the tensor; a scalar has one box or the size is wrong.
     if (stored != needed || (!tensor.shape.empty() && !disjoint(tensor.boxes))) {
       return bad(absl::StrCat("tensor \"", tensor.name, "\" [", absl::StrJoin(tensor.shape, ","), "]: its boxes hold ",

@@ -100,6 +100,9 @@ TEST(Manifest, RefusesTheImpossible) {
       {"\"bytes\":100", "\"bytes\":99"},
       {"\"tensors\"", "\"tensor\""},
       {"\"step\":100", "\"step\":-1"},
+      {"\"step\":100", "\"step\":1e308"},
+      {"\"offset\":[0,2]", "\"offset\":[0,2.0]"},
+      {"\"offset\":[0,2]", "\"offset\":2"},
       {"\"header_bytes\":64", "\"header_bytes\":0"},
       {"\"header_bytes\":64", "\"header_bytes\":2097153"},
       {"\"0000000000000def\"", "\"def\""},
@@ -110,6 +113,25 @@ TEST(Manifest, RefusesTheImpossible) {
     const absl::Status status = parse_manifest(edited(from, to), "m").status();
     EXPECT_EQ(error_category(status), ErrorCategory::kBadData) << from << " to " << to << ": " << status;
   }
+}
+
+TEST(Manifest, RefusesSizesWhoseSumWraps) {
+  const std::string most = "9223372036854775807";
+  const absl::Status status = parse_manifest(edited("\"bytes\":100", "\"bytes\":" + most), "m").status();
+  EXPECT_EQ(error_category(status), ErrorCategory::kBadData) << status;
+  Manifest huge = example();
+  const Box box{{0}, {int64_t{1} << 62}};
+  huge.tensors = {{"w", Dtype::kU8, {int64_t{1} << 62}, std::vector<StoredBox>(5, {box, 1, 0, {}})}};
+  EXPECT_EQ(error_category(check_complete(huge)), ErrorCategory::kBadData);  // 5 · 2^62 is 2^62 in 64 bits
+}
+
+// Writing such a value out would take a stack as deep.
+TEST(Manifest, RefusesADeepRunState) {
+  const auto nested = [](size_t levels) { return std::string(levels, '[') + std::string(levels, ']'); };
+  EXPECT_TRUE(parse_manifest(edited("\"a\":null", "\"a\":" + nested(50)), "m").ok());
+  const absl::Status status = parse_manifest(edited("\"a\":null", "\"a\":" + nested(1'000'000)), "m").status();
+  EXPECT_EQ(error_category(status), ErrorCategory::kBadData);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("nests deeper"));
 }
 
 TEST(Manifest, BoxesMustCoverOnce) {
