@@ -62,10 +62,20 @@ debian_packages=(
   libgtest-dev libgmock-dev                                        # tests
 )
 
+# For the fuzzers, which the tests build where clang with libFuzzer is there.
+add_fuzzer_packages() {
+  if apt-cache show libclang-rt-dev >/dev/null 2>&1; then
+    debian_packages+=(clang libclang-rt-dev)
+  else
+    say "no package libclang-rt-dev is known here: without clang and its libFuzzer the fuzzers are not built"
+  fi
+}
+
 install_packages() {
   command -v dpkg-query >/dev/null || fail "this is not a Debian or Ubuntu: install the equivalents of
   ${debian_packages[*]}
 and run launch/setup.sh --no-packages"
+  [ "$target" != all ] || add_fuzzer_packages
   local missing=() package
   for package in "${debian_packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
