@@ -1,6 +1,5 @@
 #include "runtime/comm/collectives.h"
 
-#include <cstring>
 #include <numeric>
 
 #include <ATen/ops/empty.h>
@@ -13,7 +12,6 @@ namespace {
 
 char* bytes_of(const at::Tensor& tensor) {
   SY_CHECK(tensor.is_contiguous());
-  SY_CHECK(tensor.device().is_cpu());
   return static_cast<char*>(tensor.data_ptr());
 }
 
@@ -54,8 +52,9 @@ Pieces even_pieces(Seat seat, const at::Tensor& tensor) {
   return pieces;
 }
 
-void copy_bytes(char* to, const char* from, int64_t bytes) {
-  if (bytes > 0 && to != from) std::memcpy(to, from, static_cast<size_t>(bytes));
+// The part that a rank has for itself, which may be in place already.
+Copy own_copy(char* to, const char* from, int64_t bytes) {
+  return to == from ? Copy{} : Copy{to, from, bytes};
 }
 
 // Ranks after the own one first: not everybody turns to rank 0 at once.
@@ -69,8 +68,8 @@ void check_reducible(const at::Tensor& tensor, ReduceOp op) {
   reduce_in_order(tensor.scalar_type(), op, {}, nullptr, 0);
 }
 
-at::Tensor scratch_bytes(int64_t bytes) {
-  return at::empty({bytes}, at::kByte);
+at::Tensor scratch_bytes(int64_t bytes, const at::Tensor& like) {
+  return at::empty({bytes}, like.options().dtype(at::kByte));
 }
 
 // A step that receives `bytes` from every peer into `scratch` and then reduces these and the own `mine`, in rank order,
@@ -78,21 +77,15 @@ at::Tensor scratch_bytes(int64_t bytes) {
 Step reducing_step(Seat seat, const at::Tensor& scratch, char* mine, char* out, int64_t bytes, const at::Tensor& like,
                    ReduceOp op) {
   Step step;
-  std::vector<const void*> sources(seat.size);
-  char* place = bytes_of(scratch);
-  for (int rank = 0; rank < seat.size; ++rank) {
-    if (rank == seat.rank) {
-      sources[rank] = mine;
-      continue;
-    }
-    step.receives.push_back({rank, place, bytes});
-    sources[rank] = place;
-    place += bytes;
-  }
-  const int64_t count = bytes / static_cast<int64_t>(like.element_size());
-  step.then = [dtype = like.scalar_type(), op, sources = std::move(sources), out, count] {
-    reduce_in_order(dtype, op, sources, out, count);
-  };
+  step.then = Reduction{.dtype = like.scalar_type(),
+                        .op = op,
+                        .rank = seat.rank,
+                        .ranks = seat.size,
+                        .mine = mine,
+                        .others = bytes_of(scratch),
+                        .piece_bytes = bytes,
+                        .out = out};
+  for_each_other(*step.then, [&](int rank, char* place) { step.receives.push_back({rank, place, bytes}); });
   return step;
 }
 
@@ -110,9 +103,7 @@ Plan plan_all_to_all(Seat seat, const at::Tensor& send, std::span<const int64_t>
     step.sends.push_back({peer, from.begin(peer), from.bytes(peer)});
     step.receives.push_back({peer, to.begin(peer), to.bytes(peer)});
   });
-  step.meanwhile = [to = to.begin(seat.rank), from = from.begin(seat.rank), bytes = from.bytes(seat.rank)] {
-    copy_bytes(to, from, bytes);
-  };
+  step.meanwhile = own_copy(to.begin(seat.rank), from.begin(seat.rank), from.bytes(seat.rank));
   return {{std::move(step)}, {send, recv}};
 }
 
@@ -122,7 +113,7 @@ Plan plan_all_reduce(Seat seat, const at::Tensor& inout, ReduceOp op) {
   char* data = bytes_of(inout);
   if (seat.size == 1) return {};
   if (total <= kSmallReduce) {
-    const at::Tensor scratch = scratch_bytes(total * (seat.size - 1));
+    const at::Tensor scratch = scratch_bytes(total * (seat.size - 1), inout);
     Step step = reducing_step(seat, scratch, data, data, total, inout, op);
     for_each_peer(seat, [&](int peer) { step.sends.push_back({peer, data, total}); });
     return {{std::move(step)}, {inout, scratch}};
@@ -130,7 +121,7 @@ Plan plan_all_reduce(Seat seat, const at::Tensor& inout, ReduceOp op) {
   const Pieces pieces = even_pieces(seat, inout);
   const int64_t own_bytes = pieces.bytes(seat.rank);
   char* own = pieces.begin(seat.rank);
-  const at::Tensor scratch = scratch_bytes(own_bytes * (seat.size - 1));
+  const at::Tensor scratch = scratch_bytes(own_bytes * (seat.size - 1), inout);
   Step reduce = reducing_step(seat, scratch, own, own, own_bytes, inout, op);
   Step gather;
   gather.stage = 1;
@@ -149,7 +140,7 @@ Plan plan_reduce_scatter(Seat seat, const at::Tensor& send, std::span<const int6
   const Pieces pieces = pieces_of(seat, send, rows);
   SY_CHECK_EQ(recv.size(0), rows[seat.rank]);
   const int64_t own_bytes = pieces.bytes(seat.rank);
-  const at::Tensor scratch = scratch_bytes(own_bytes * (seat.size - 1));
+  const at::Tensor scratch = scratch_bytes(own_bytes * (seat.size - 1), recv);
   Step step = reducing_step(seat, scratch, pieces.begin(seat.rank), bytes_of(recv), own_bytes, recv, ReduceOp::kSum);
   for_each_peer(seat, [&](int peer) { step.sends.push_back({peer, pieces.begin(peer), pieces.bytes(peer)}); });
   return {{std::move(step)}, {send, recv, scratch}};
@@ -167,7 +158,7 @@ Plan plan_all_gather(Seat seat, const at::Tensor& send, const at::Tensor& recv, 
     step.sends.push_back({peer, own, own_bytes});
     step.receives.push_back({peer, pieces.begin(peer), pieces.bytes(peer)});
   });
-  step.meanwhile = [to = pieces.begin(seat.rank), own, own_bytes] { copy_bytes(to, own, own_bytes); };
+  step.meanwhile = own_copy(pieces.begin(seat.rank), own, own_bytes);
   return {{std::move(step)}, {send, recv}};
 }
 

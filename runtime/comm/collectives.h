@@ -1,26 +1,34 @@
 // Each collective as a plan: steps of messages between ranks and of local work, from one rank's point of view. A plan
-// is data; Operation carries it out. The wire below it decides nothing about results.
+// is data: Operation carries it out on the host, NcclCommunicator on a device. The wire below it decides nothing about
+// results.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/reduction.h"
 #include "runtime/comm/transport.h"
 
 namespace switchyard {
+
+struct Copy {
+  char* to = nullptr;
+  const char* from = nullptr;
+  int64_t bytes = 0;
+};
 
 // A step starts when the one before has ended, so messages may reuse its buffers.
 struct Step {
   uint32_t stage = 0;  // tells apart the messages between two ranks within one operation; below kStageLimit
   std::vector<Message> sends;
   std::vector<Message> receives;
-  std::function<void()> meanwhile;  // beside the messages; may be empty
-  std::function<void()> then;       // when all of them are through; may be empty
+  Copy meanwhile;                 // beside the messages; may be of nothing
+  std::optional<Reduction> then;  // when all of them are through
 };
 
 inline constexpr uint32_t kStageLimit = 1u << 5;
@@ -36,7 +44,7 @@ struct Seat {
   int size;
 };
 
-// Arguments as in Communicator.
+// Arguments as in Communicator. Scratch space is taken on the tensors' device.
 Plan plan_all_to_all(Seat seat, const at::Tensor& send, std::span<const int64_t> send_rows, const at::Tensor& recv,
                      std::span<const int64_t> recv_rows);
 // Up to kSmallReduce bytes everyone sends all it has to everyone; above, each rank sums one piece. Both sum each

@@ -73,6 +73,7 @@ Work HostCommunicator::collective(const char* operation, Plan plan, const Call& 
 }
 
 Work HostCommunicator::start(const char* operation, Plan plan, uint64_t sequence, uint32_t tag, const Call& call) {
+  for (const at::Tensor& buffer : plan.buffers) SY_CHECK(buffer.is_cpu());
   const absl::Duration timeout = call.timeout == absl::ZeroDuration() ? timeout_ : call.timeout;
   auto started = std::make_shared<Operation>(transport_, std::move(plan), tag, timeout,
                                              OperationLabel{name_, operation, sequence, call.where});

@@ -1,6 +1,7 @@
 #include "runtime/comm/operation.h"
 
 #include <algorithm>
+#include <cstring>
 #include <thread>
 
 #include <absl/strings/str_cat.h>
@@ -8,22 +9,11 @@
 #include <absl/time/time.h>
 
 #include "runtime/base/status.h"
+#include "runtime/comm/deadline.h"
+#include "runtime/comm/reduce.h"
 
 namespace switchyard {
 namespace {
-
-// The last three parts of a path: enough to find a file of this tree, whatever folder it was built in.
-std::string short_path(const std::string& path) {
-  size_t start = path.size();
-  for (int parts = 0; parts < 3 && start != std::string::npos && start > 0; ++parts) start = path.rfind('/', start - 1);
-  return start == std::string::npos || start == 0 ? path : path.substr(start + 1);
-}
-
-// Within what the clock can count, also for a timeout that means never.
-std::chrono::steady_clock::time_point deadline_after(absl::Duration timeout) {
-  constexpr absl::Duration kLongest = absl::Hours(24 * 365 * 10);
-  return std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(std::min(timeout, kLongest));
-}
 
 // How a waiting rank leaves the core to others: first it only steps aside, since most waits are short, then it sleeps.
 class Patience {
@@ -80,14 +70,14 @@ bool Operation::advance() {
     if (!exchange_) post_step();
     Step& step = plan_.steps[step_];
     if (!meanwhile_done_) {
-      if (step.meanwhile) step.meanwhile();
+      if (step.meanwhile.bytes > 0) std::memcpy(step.meanwhile.to, step.meanwhile.from, step.meanwhile.bytes);
       meanwhile_done_ = true;
     }
     const absl::StatusOr<bool> arrived = exchange_->test();
     if (!arrived.ok()) {
       finish(annotate(arrived.status(), headline()));
     } else if (*arrived) {
-      if (step.then) step.then();
+      if (step.then) reduce_in_order(*step.then);
       exchange_.reset();
       meanwhile_done_ = false;
       if (++step_ == plan_.steps.size()) finish(absl::OkStatus());
@@ -123,9 +113,7 @@ absl::Status Operation::timed_out() const {
 }
 
 std::string Operation::headline() const {
-  return absl::StrCat("rank ", transport_->rank(), " of ", transport_->size(), " in group '", label_.group,
-                      "': ", label_.operation, " #", label_.sequence, " called at ",
-                      short_path(label_.where.file_name()), ":", label_.where.line());
+  return switchyard::headline({transport_->rank(), transport_->size()}, label_);
 }
 
 std::string Operation::ranks_text(const std::vector<int>& ranks) const {

@@ -6,24 +6,16 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
-#include <source_location>
 #include <string>
 
 #include <absl/status/status.h>
 
 #include "runtime/comm/collectives.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/operation_label.h"
 #include "runtime/comm/transport.h"
 
 namespace switchyard {
-
-// What messages say about an operation.
-struct OperationLabel {
-  std::string group;
-  std::string operation;
-  uint64_t sequence;
-  std::source_location where;
-};
 
 class Operation : public WorkState {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 #include <type_traits>
+#include <vector>
 
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
@@ -90,6 +91,13 @@ void reduce_in_order(at::ScalarType dtype, ReduceOp op, std::span<const void* co
       text << "no reduction of " << dtype;
       check_failed(__FILE__, __LINE__, text.str());
   }
+}
+
+void reduce_in_order(const Reduction& reduction) {
+  std::vector<const void*> sources(reduction.ranks, reduction.mine);
+  for_each_other(reduction, [&](int rank, const char* place) { sources[rank] = place; });
+  reduce_in_order(reduction.dtype, reduction.op, sources, reduction.out,
+                  reduction.piece_bytes / static_cast<int64_t>(c10::elementSize(reduction.dtype)));
 }
 
 }  // namespace switchyard
