@@ -1,7 +1,6 @@
 # What every target of ours is built with, and the three functions that the folders use.
 
 option(SWITCHYARD_WERROR "Treat warnings in our code as errors" ON)
-option(SWITCHYARD_CUDA "See CUDA devices (needs the CUDA toolkit)" OFF)
 set(SWITCHYARD_SANITIZE "" CACHE STRING "Value for -fsanitize=, empty for none")
 
 find_program(SWITCHYARD_CCACHE ccache)

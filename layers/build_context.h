@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
+#include <c10/core/TensorOptions.h>
 
 #include "parallel/topology/mesh.h"
 
@@ -15,6 +17,9 @@ struct BuildContext {
   double init_scale;           // standard deviation of weights
   double residual_init_scale;  // of the projections that write into the residual stream
   uint64_t seed = 0;           // of what is drawn beside the weights
+  c10::Device device = c10::kCPU;
+
+  at::TensorOptions options() const { return at::TensorOptions(dtype).device(device); }
 };
 
 }  // namespace switchyard

@@ -27,7 +27,8 @@ struct RunSection {
   void visit(Visitor& v) {
     v("dir", dir, "run directory: config.yaml, metrics.jsonl, checkpoints/");
     v("seed", seed, "of initial weights and data order").at_least(0);
-    v("device", device, "where tensors live; auto: cpu; cuda is refused until its communicator exists")
+    v("device", device,
+      "where tensors live; auto: a CUDA device for each rank where the build and the host have them, else cpu")
         .one_of({"auto", "cpu", "cuda"});
     v("threads", threads, "threads a rank; auto: the cores that it is bound to").zero_is("auto").at_least(1);
     v("peak_gflops", peak_gflops, "peak of one rank in GFLOP/s, for MFU; auto: measured at the start")

@@ -59,14 +59,15 @@ std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& con
 
 }  // namespace
 
-std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
+std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, const at::TensorOptions& options,
                                   bool recompute_blocks, uint64_t seed, const Mesh& mesh,
                                   const Decorators& decorators) {
   const BuildContext context{.mesh = mesh,
-                             .dtype = dtype,
+                             .dtype = c10::typeMetaToScalarType(options.dtype()),
                              .init_scale = config.init_scale,
                              .residual_init_scale = config.init_scale / std::sqrt(2.0 * config.layers),
-                             .seed = seed};
+                             .seed = seed,
+                             .device = options.device()};
 
   auto embedding = make_vocabulary_parameter("embedding", vocabulary, config.width, context);
   std::vector<std::unique_ptr<DecoderBlock>> blocks;

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-#include <c10/core/ScalarType.h>
+#include <c10/core/TensorOptions.h>
 
 #include "layers/models/decoder/config.h"
 #include "layers/models/decoder/decoder.h"
@@ -20,8 +20,9 @@ struct Decorators {
 };
 
 // Builds this rank's part of the model for `mesh`, which must outlive it. Parameters are allocated, not initialised.
-// `vocabulary`: tokens. `dtype`: of weights and activations. `seed`: of what routers draw. Local.
-std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, at::ScalarType dtype,
+// `vocabulary`: tokens. `options`: dtype and device of weights and activations; a dtype alone is on the host. `seed`:
+// of what routers draw. Local.
+std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, const at::TensorOptions& options,
                                   bool recompute_blocks, uint64_t seed, const Mesh& mesh,
                                   const Decorators& decorators = {});
 

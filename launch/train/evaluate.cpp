@@ -8,6 +8,7 @@
 #include <absl/strings/str_format.h>
 
 #include "launch/config/document.h"
+#include "launch/start/devices.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
 #include "launch/train/saving.h"
@@ -27,9 +28,12 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   SY_ASSIGN_OR_RETURN(const MeshShape shape,
                       agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
                                                 config.model.attention.kv_heads)));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(config.run.device, world));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
+                      connect_devices(device, world, absl::Seconds(config.communication.timeout)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(wires ? *wires : world, shape));
   Recorder recorder;
-  const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, recorder);
+  const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
   SY_RETURN_IF_ERROR(agree(world, open_data(*job)));
 
   std::optional<Console> console;

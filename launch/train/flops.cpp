@@ -4,6 +4,7 @@
 #include <absl/time/clock.h>
 
 #include "layers/ops/matmul.h"
+#include "runtime/device/cuda.h"
 
 namespace switchyard {
 
@@ -30,17 +31,21 @@ double flops_per_token(const DecoderConfig& config, int64_t vocabulary, int64_t 
   return 6.0 * (weights + scores);
 }
 
-double measure_peak(at::ScalarType dtype, double seconds) {
-  constexpr int64_t kSize = 1024;
-  const at::Tensor a = at::ones({kSize, kSize}, dtype);
-  const at::Tensor b = at::ones({kSize, kSize}, dtype);
-  const at::Tensor out = at::empty({kSize, kSize}, dtype);
+double measure_peak(const at::TensorOptions& options, double seconds) {
+  const bool on_cuda = options.device().is_cuda();
+  const int64_t size = on_cuda ? 8192 : 1024;  // that fills the device
+  const at::Tensor a = at::randn({size, size}, options);
+  const at::Tensor b = at::randn({size, size}, options);
+  const at::Tensor out = at::empty({size, size}, options);
   double best = 0;
+  if (on_cuda) synchronize_cuda();
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   do {
     const absl::Time start = absl::Now();
     matmul(out, a, b, {.transpose_b = true});
-    best = std::max(best, 2.0 * kSize * kSize * kSize / absl::ToDoubleSeconds(absl::Now() - start));
+    if (on_cuda) synchronize_cuda();
+    const double flops = 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size);
+    best = std::max(best, flops / absl::ToDoubleSeconds(absl::Now() - start));
   } while (absl::Now() < end);
   return best;
 }

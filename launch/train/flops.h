@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include <c10/core/ScalarType.h>
+#include <c10/core/TensorOptions.h>
 
 #include "layers/models/decoder/config.h"
 
@@ -14,7 +14,7 @@ namespace switchyard {
 // attention over the half of the sequence that it sees on average.
 double flops_per_token(const DecoderConfig& config, int64_t vocabulary, int64_t sequence);
 
-// What one rank's matrix products reach in `seconds` of trying, FLOP/s; local.
-double measure_peak(at::ScalarType dtype, double seconds);
+// What one rank's matrix products of this dtype, on this device, reach in `seconds` of trying, FLOP/s; local.
+double measure_peak(const at::TensorOptions& options, double seconds);
 
 }  // namespace switchyard

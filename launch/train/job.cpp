@@ -36,12 +36,13 @@ absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config) {
   return asked;
 }
 
-std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder,
-                               const Decorators& decorators) {
-  auto job = std::unique_ptr<Job>(new Job{.config = config, .mesh = mesh, .recorder = recorder});
+std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, c10::Device device,
+                               Recorder& recorder, const Decorators& decorators) {
+  auto job = std::unique_ptr<Job>(new Job{.config = config, .mesh = mesh, .recorder = recorder, .device = device});
   job->vocabulary = vocabulary;
-  job->model = assemble(config.model, vocabulary, compute_dtype(config.train.compute_precision()),
-                        config.train.recompute == "layer", static_cast<uint64_t>(config.run.seed), mesh, decorators);
+  const auto options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device);
+  job->model = assemble(config.model, vocabulary, options, config.train.recompute == "layer",
+                        static_cast<uint64_t>(config.run.seed), mesh, decorators);
   job->reducer =
       std::make_unique<GradientReducer>(job->model->parameters(), mesh,
                                         ReducerOptions{.bucket_bytes = int64_t{config.communication.bucket_mb} << 20,

@@ -23,6 +23,7 @@ struct Job {
   const RunConfig& config;
   const Mesh& mesh;
   Recorder& recorder;
+  c10::Device device = c10::kCPU;  // of this rank
   int64_t vocabulary = 0;
 
   std::unique_ptr<Decoder> model = nullptr;
@@ -37,9 +38,10 @@ struct Job {
 // The vocabulary that config and tokenizer agree on. kMissingInput, kBadData or kBadConfig. Local.
 absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config);
 
-// Allocates parameters, gradients and optimizer state; initialises nothing. All arguments outlive the job. Local.
-std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, Recorder& recorder,
-                               const Decorators& decorators = {});
+// Allocates parameters, gradients and optimizer state on `device`; initialises nothing. All arguments outlive the job.
+// Local.
+std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, c10::Device device,
+                               Recorder& recorder, const Decorators& decorators = {});
 
 // Opens the data and notes in the state which it is. kMissingInput or kBadData. Local.
 absl::Status open_data(Job& job);

@@ -26,7 +26,7 @@ struct Shared {
 };
 
 absl::StatusOr<Shared> share(bool stop, const Job& job) {
-  at::Tensor most = at::tensor({int64_t{stop}, peak_resident_bytes(), -job.writer->ended()});
+  at::Tensor most = at::tensor({int64_t{stop}, peak_bytes(job.device), -job.writer->ended()});
   SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(most, ReduceOp::kMax).wait());
   return Shared{most[0].item<int64_t>() != 0, most[1].item<int64_t>(), -most[2].item<int64_t>()};
 }

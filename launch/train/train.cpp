@@ -9,6 +9,7 @@
 
 #include "launch/config/document.h"
 #include "launch/data/description.h"
+#include "launch/start/devices.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
 #include "launch/train/estimate.h"
@@ -17,7 +18,6 @@
 #include "launch/train/run_directory.h"
 #include "launch/train/saving.h"
 #include "runtime/comm/agreement.h"
-#include "runtime/device/device.h"
 
 namespace switchyard {
 namespace {
@@ -58,11 +58,11 @@ absl::Status print_validation(const Job& job, Console& console) {
 }
 
 // FLOP/s of all ranks together, measured while all are busy.
-absl::StatusOr<double> peak_of_all_ranks(const RunConfig& config, Communicator& world) {
+absl::StatusOr<double> peak_of_all_ranks(const RunConfig& config, c10::Device device, Communicator& world) {
   double peak = config.run.peak_gflops * 1e9;
   if (peak == 0) {
     SY_RETURN_IF_ERROR(world.barrier().wait());
-    peak = measure_peak(compute_dtype(config.train.compute_precision()), 0.3);
+    peak = measure_peak(at::dtype(compute_dtype(config.train.compute_precision())).device(device), 0.3);
   }
   at::Tensor sum = at::full({1}, peak, at::kDouble);
   SY_RETURN_IF_ERROR(world.all_reduce(sum, ReduceOp::kSum).wait());
@@ -84,7 +84,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   if (speaks) console_storage.emplace(std::cout, output_is_terminal(), 0, config.train.steps);
   Console* const console = speaks ? &*console_storage : nullptr;
 
-  SY_RETURN_IF_ERROR(agree(world, choose_device(config.run.device).status()));
+  SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(config.run.device, world));
   SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape,
                       agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
@@ -93,14 +93,17 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
                                                               .config_text = dump_yaml(config),
                                                               // A dry run creates nothing.
                                                               .run_folder = options.dry_run ? "" : config.run.dir,
+                                                              .device = device.description,
                                                               .tensor = shape.tensor}));
   if (console) console->line(start.report);
   const int threads = config.run.threads > 0 ? config.run.threads : start.threads;
   at::set_num_threads(threads);
 
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
+                      connect_devices(device, world, absl::Seconds(config.communication.timeout)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(wires ? *wires : world, shape));
   Recorder recorder;
-  const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, recorder);
+  const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
   SY_RETURN_IF_ERROR(print_estimate(*job, console));
   if (options.dry_run) return absl::OkStatus();
 
@@ -127,7 +130,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
 
   std::optional<MetricsFile> metrics;
   SY_RETURN_IF_ERROR(agree(world, speaks ? open_outputs(*job, metrics, *directory) : absl::OkStatus()));
-  SY_ASSIGN_OR_RETURN(const double peak, peak_of_all_ranks(config, world));
+  SY_ASSIGN_OR_RETURN(const double peak, peak_of_all_ranks(config, device.device, world));
   if (console) console_storage.emplace(std::cout, output_is_terminal(), job->state.step, config.train.steps);
   SY_RETURN_IF_ERROR(run_loop(*job, {.command = options.command,
                                      .peak_flops = peak,

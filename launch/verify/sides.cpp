@@ -53,7 +53,7 @@ absl::Status build_layout(const VerifyOptions& options, Communicator& world, Lay
   if (options.tamper) options.tamper(layout.injection);
   if (layout.injection.wire) layout.wire = faulty_wire(world, layout.injection.wire);
   SY_ASSIGN_OR_RETURN(layout.mesh, Mesh::create(layout.wire ? *layout.wire : world, layout.shape));
-  layout.job = build_job(config, options.vocabulary, *layout.mesh, layout.recorder, layout.injection.model);
+  layout.job = build_job(config, options.vocabulary, *layout.mesh, c10::kCPU, layout.recorder, layout.injection.model);
   SY_ASSIGN_OR_RETURN(layout.job->batches,
                       agree(world, open_batches(options, data_rank(*layout.mesh), &layout.injection)));
   layout.job->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed) + layout.injection.seed_shift);

@@ -54,7 +54,7 @@ absl::StatusOr<ParallelConfig> other_layout(const ParallelConfig& asked, int ran
 
 StandIn::StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, const Mesh& mesh,
                  Communicator& world)
-    : config_(config), world_(world), job_(build_job(config, vocabulary, mesh, recorder_)) {
+    : config_(config), world_(world), job_(build_job(config, vocabulary, mesh, c10::kCPU, recorder_)) {
   job_->batches = std::move(batches);
   job_->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed));
 }

@@ -21,7 +21,7 @@ struct HeadCounts {
 // accumulate_dtype. `piece_starts`: the first row of every piece, ascending from 0, then T. Local.
 at::Tensor causal_attention(const at::Tensor& qkv_TX, const std::vector<int64_t>& piece_starts, HeadCounts heads);
 
-// Kernels. log_sums_HT, in accumulate_dtype: log Σ exp of every query's scores.
+// Kernels of the CPU. log_sums_HT, in accumulate_dtype: log Σ exp of every query's scores.
 namespace causal_attention_kernel {
 void forward(const at::Tensor& qkv_TX, const std::vector<int64_t>& piece_starts, HeadCounts heads,
              const at::Tensor& out_TY, const at::Tensor& log_sums_HT);

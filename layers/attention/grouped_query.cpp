@@ -67,8 +67,9 @@ GroupedQueryAttention::GroupedQueryAttention(const std::string& name, int64_t wi
     : tensor_(context.mesh.group({Axis::kTensor}, Purpose::kLayer)),
       heads_(local_heads(config, context.mesh)),
       rope_theta_(config.rope_theta),
-      qkv_({heads_.columns(), width}, context.dtype, qkv_slices(name, width, config, heads_, context)),
-      o_({width, heads_.query * heads_.width}, context.dtype, output_slices(name, width, config, heads_, context)) {}
+      qkv_({heads_.columns(), width}, context.options(), qkv_slices(name, width, config, heads_, context)),
+      o_({width, heads_.query * heads_.width}, context.options(), output_slices(name, width, config, heads_, context)) {
+}
 
 at::Tensor GroupedQueryAttention::forward(const at::Tensor& x_tD, const TokenBatch& batch) {
   const std::vector<int64_t> rows = cut_sizes(batch.tokens.numel(), tensor_.size());

@@ -22,10 +22,10 @@ FeedForward::FeedForward(const std::string& name, int64_t width, int64_t hidden,
                 .offset = static_cast<int64_t>(up.size()) * local * width,
                 .scale = context.init_scale});
   const int64_t projections = static_cast<int64_t>(up.size());
-  up_ = std::make_unique<Parameter>(std::vector<int64_t>{projections * local, width}, context.dtype, std::move(up));
+  up_ = std::make_unique<Parameter>(std::vector<int64_t>{projections * local, width}, context.options(), std::move(up));
 
   Slice down{.spec = {name + ".down", {width, hidden}, columns, data, data}, .scale = context.residual_init_scale};
-  down_ = std::make_unique<Parameter>(std::vector<int64_t>{width, local}, context.dtype, std::vector<Slice>{down});
+  down_ = std::make_unique<Parameter>(std::vector<int64_t>{width, local}, context.options(), std::vector<Slice>{down});
 }
 
 at::Tensor FeedForward::forward(const at::Tensor& x_tD, int64_t rows) {

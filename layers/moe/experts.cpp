@@ -7,6 +7,7 @@
 #include <absl/strings/str_cat.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "layers/ops/grouped_matmul.h"
 #include "layers/ops/matmul.h"
 #include "parallel/parameter/borrow.h"
 #include "runtime/base/check.h"
@@ -38,8 +39,36 @@ at::Tensor scratch(std::span<const int64_t> counts, int64_t width, const at::Ten
   return at::empty({*std::max_element(counts.begin(), counts.end()), width}, like.options());
 }
 
+// On a device the whole block goes through each product at once: memory is wide, and launches are what costs.
+at::Tensor compute_together(const Block& block, const at::Tensor& rows_RD, std::span<const int64_t> counts,
+                            const at::Tensor& h_RP) {
+  const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
+  const at::Tensor activated_RF = at::empty({rows_RD.size(0), down_EDF.size(2)}, rows_RD.options());
+  at::Tensor y_RD = at::empty(rows_RD.sizes(), rows_RD.options());
+  grouped_matmul(h_RP, rows_RD, up_EPD, counts, /*transpose_w=*/true);
+  activation_forward(block.activation, h_RP, activated_RF);
+  grouped_matmul(y_RD, activated_RF, down_EDF, counts, /*transpose_w=*/true);
+  return y_RD;
+}
+
+at::Tensor differentiate_together(const Block& block, const at::Tensor& rows_RD, const at::Tensor& h_RP,
+                                  const at::Tensor& g_RD, std::span<const int64_t> counts, bool want_rows) {
+  const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
+  const at::Tensor activated_RF = at::empty({rows_RD.size(0), down_EDF.size(2)}, rows_RD.options());
+  const at::Tensor d_RP = at::empty(h_RP.sizes(), h_RP.options());
+  grouped_matmul(activated_RF, g_RD, down_EDF, counts, /*transpose_w=*/false);
+  activation_backward(block.activation, h_RP, activated_RF, d_RP, activated_RF);
+  grouped_weight_gradient(block.down.gradient(), g_RD, activated_RF, counts);
+  grouped_weight_gradient(block.up.gradient(), d_RP, rows_RD, counts);
+  if (!want_rows) return {};
+  at::Tensor d_RD = at::empty(rows_RD.sizes(), rows_RD.options());
+  grouped_matmul(d_RD, d_RP, up_EPD, counts, /*transpose_w=*/false);
+  return d_RD;
+}
+
 // y_RD, and the pre-activations in h_RP: all of them where it has R rows, else the last expert's.
 at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<const int64_t> counts, at::Tensor h_RP) {
+  if (rows_RD.is_cuda()) return compute_together(block, rows_RD, counts, h_RP);
   const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
   const at::Tensor activated = scratch(counts, down_EDF.size(2), rows_RD);
   const bool keep = h_RP.size(0) == rows_RD.size(0);
@@ -56,6 +85,7 @@ at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<cons
 // The rows' gradient, undefined unless wanted; the weights' gradients are added in place.
 at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at::Tensor& h_RP, const at::Tensor& g_RD,
                          std::span<const int64_t> counts, bool want_rows) {
+  if (rows_RD.is_cuda()) return differentiate_together(block, rows_RD, h_RP, g_RD, counts, want_rows);
   const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
   const at::Tensor activated = scratch(counts, down_EDF.size(2), rows_RD);
   const at::Tensor gradient = scratch(counts, up_EPD.size(1), rows_RD);
@@ -135,8 +165,8 @@ Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, A
          .scale = context.residual_init_scale});
   }
   up_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, pre_activation_width(activation, part), width},
-                                    context.dtype, std::move(up_slices));
-  down_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, width, part}, context.dtype,
+                                    context.options(), std::move(up_slices));
+  down_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, width, part}, context.options(),
                                       std::move(down_slices));
 }
 
@@ -149,7 +179,9 @@ at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> 
   if (local_experts_ == 0) return rows_RD;
   const at::Tensor x_RD = rows_RD.contiguous();
   if (!at::GradMode::is_enabled()) {
-    return compute({activation_, *up_, *down_}, x_RD, counts, scratch(counts, up_->value().size(1), x_RD));
+    const int64_t width = up_->value().size(1);
+    const at::Tensor h = x_RD.is_cuda() ? at::empty({total, width}, x_RD.options()) : scratch(counts, width, x_RD);
+    return compute({activation_, *up_, *down_}, x_RD, counts, h);
   }
   up_->recorded();
   down_->recorded();

@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "layers/ops/activation_cuda.h"
 #include "layers/ops/activation_kernel.h"
 #include "runtime/base/check.h"
+#include "runtime/device/cuda.h"
 
 namespace switchyard {
 namespace {
@@ -28,6 +30,10 @@ int64_t checked_width(Activation activation, const at::Tensor& h_RP, const at::T
   check_rows(h_RP, out_RF.size(0), pre_activation_width(activation, width), out_RF.scalar_type());
   check_rows(out_RF, h_RP.size(0), width, h_RP.scalar_type());
   return width;
+}
+
+CudaRows cuda_rows(const at::Tensor& tensor) {
+  return tensor.defined() ? CudaRows{tensor.data_ptr(), tensor.stride(0)} : CudaRows{nullptr, 0};
 }
 
 struct ActivateFunction : torch::autograd::Function<ActivateFunction> {
@@ -64,6 +70,11 @@ int64_t pre_activation_width(Activation activation, int64_t width) {
 
 void activation_forward(Activation activation, const at::Tensor& h_RP, at::Tensor out_RF) {
   const int64_t width = checked_width(activation, h_RP, out_RF);
+  if (h_RP.is_cuda()) {
+    activation_forward_cuda(activation, element_of(h_RP.scalar_type()), h_RP.size(0), width, cuda_rows(h_RP),
+                            cuda_rows(out_RF), current_cuda_stream());
+    return;
+  }
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, h_RP.scalar_type(), "activation_forward", [&] {
     activation_forward_rows<scalar_t>(activation, h_RP.size(0), width, {h_RP.data_ptr<scalar_t>(), h_RP.stride(0)},
                                       {out_RF.data_ptr<scalar_t>(), out_RF.stride(0)});
@@ -75,6 +86,11 @@ void activation_backward(Activation activation, const at::Tensor& h_RP, const at
   const int64_t width = checked_width(activation, h_RP, g_RF);
   check_rows(d_RP, h_RP.size(0), h_RP.size(1), h_RP.scalar_type());
   if (out_RF.defined()) check_rows(out_RF, h_RP.size(0), width, h_RP.scalar_type());
+  if (h_RP.is_cuda()) {
+    activation_backward_cuda(activation, element_of(h_RP.scalar_type()), h_RP.size(0), width, cuda_rows(h_RP),
+                             cuda_rows(g_RF), cuda_rows(d_RP), cuda_rows(out_RF), current_cuda_stream());
+    return;
+  }
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, h_RP.scalar_type(), "activation_backward", [&] {
     Rows<scalar_t> out{nullptr, 0};
     if (out_RF.defined()) out = {out_RF.data_ptr<scalar_t>(), out_RF.stride(0)};

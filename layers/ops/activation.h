@@ -1,8 +1,8 @@
 // The activations of feed-forward layers and experts, elementwise on pre-activations h of [R, P], P from
 // pre_activation_width(): SwiGLU (Shazeer, "GLU variants improve transformer", 2020) takes h = [gate | up] and gives
 // silu(gate)·up; GELU is the exact one, with erf; ReLU.
-// dtypes bf16, fp32 or fp64, all tensors alike; bf16 is computed in fp32 and rounded once. A value's bits depend on its
-// own inputs alone, never on its place in the row, the width or the number of threads.
+// dtypes bf16, fp32 or fp64, all tensors alike and on one device; bf16 is computed in fp32 and rounded once. A value's
+// bits depend on its own inputs alone, never on its place in the row, the width or the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace switchyard {
+#include "layers/ops/activation_kind.h"
 
-enum class Activation { kSwiglu, kGelu, kRelu };
+namespace switchyard {
 
 // "swiglu", "gelu" or "relu"; anything else is a bug (configs check with one_of).
 Activation activation_from_name(std::string_view name);

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "layers/ops/cross_entropy_cuda.h"
 #include "parallel/topology/box.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/device/cuda.h"
 #include "runtime/numerics/precision.h"
 
 namespace switchyard {
@@ -19,14 +21,39 @@ struct RowStatistics {
   at::Tensor target_T;  // the target's logit
 };
 
+CudaLogits on_device(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin) {
+  return {element_of(logits_TV.scalar_type()), logits_TV.size(0), logits_TV.size(1), vocab_begin, logits_TV.data_ptr(),
+          targets_T.const_data_ptr<int64_t>()};
+}
+
+void reduce_rows(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
+                 const RowStatistics& row) {
+  if (logits_TV.is_cuda()) {
+    cross_entropy_rows_cuda(on_device(logits_TV, targets_T, vocab_begin), row.max_T.data_ptr(), row.sum_T.data_ptr(),
+                            row.target_T.data_ptr(), current_cuda_stream());
+    return;
+  }
+  cross_entropy_kernel::reduce_rows(logits_TV, targets_T, row.max_T, row.sum_T);
+  cross_entropy_kernel::pick_targets(logits_TV, targets_T, vocab_begin, row.target_T);
+}
+
+void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin, const at::Tensor& max_T,
+                 const at::Tensor& sum_T, double factor) {
+  if (logits_TV.is_cuda()) {
+    cross_entropy_gradient_cuda(on_device(logits_TV, targets_T, vocab_begin), max_T.data_ptr(), sum_T.data_ptr(),
+                                factor, current_cuda_stream());
+    return;
+  }
+  cross_entropy_kernel::to_gradient(logits_TV, targets_T, vocab_begin, max_T, sum_T, factor);
+}
+
 RowStatistics row_statistics(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64_t vocab_begin,
                              Communicator& tensor) {
   const auto options = logits_TV.options().dtype(accumulate_dtype(logits_TV.scalar_type()));
   const at::Tensor max_T = at::empty({logits_TV.size(0)}, options);
   const at::Tensor sums_2T = at::empty({2, logits_TV.size(0)}, options);  // Σ exp, target logit: one message
   const at::Tensor sum_T = sums_2T[0], target_T = sums_2T[1];
-  cross_entropy_kernel::reduce_rows(logits_TV, targets_T, max_T, sum_T);
-  cross_entropy_kernel::pick_targets(logits_TV, targets_T, vocab_begin, target_T);
+  reduce_rows(logits_TV, targets_T, vocab_begin, {max_T, sum_T, target_T});
   if (tensor.size() == 1) return {max_T, sum_T, target_T};
   const at::Tensor global_max_T = max_T.clone();
   throw_if_error(tensor.all_reduce(global_max_T, ReduceOp::kMax).wait());
@@ -54,8 +81,7 @@ struct CrossEntropy : torch::autograd::Function<CrossEntropy> {
     const auto saved = ctx->get_saved_variables();
     const double factor = gradients[0].item<double>() * ctx->saved_data["scale"].toDouble();
     const at::Tensor logits_TV = saved[0].detach();
-    cross_entropy_kernel::to_gradient(logits_TV, saved[1], ctx->saved_data["vocab_begin"].toInt(), saved[2], saved[3],
-                                      factor);
+    to_gradient(logits_TV, saved[1], ctx->saved_data["vocab_begin"].toInt(), saved[2], saved[3], factor);
     return {logits_TV, {}, {}, {}, {}};
   }
 };

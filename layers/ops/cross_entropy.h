@@ -24,7 +24,7 @@ namespace switchyard {
 at::Tensor cross_entropy(at::Tensor logits_TV, const at::Tensor& targets_T, int64_t vocab_begin, double scale,
                          Communicator& tensor);
 
-// Kernels. Vectors of T in accumulate_dtype; rows with target −1 are skipped.
+// Kernels of the CPU. Vectors of T in accumulate_dtype; rows with target −1 are skipped.
 namespace cross_entropy_kernel {
 // Per row: the largest logit, and the sum of exp(logit − that). (−∞, 0) without vocabulary, (0, 1) where skipped.
 void reduce_rows(const at::Tensor& logits_TV, const at::Tensor& targets_T, const at::Tensor& max_T,

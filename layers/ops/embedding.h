@@ -13,7 +13,7 @@ namespace switchyard {
 // adds rows to the weight's gradient in token order, whatever the number of threads.
 at::Tensor embedding(const at::Tensor& tokens_T, Parameter& weight_VD, int64_t vocab_begin);
 
-// Kernels.
+// Kernels of the CPU.
 namespace embedding_kernel {
 at::Tensor forward(const at::Tensor& tokens_T, const at::Tensor& weight_VD, int64_t vocab_begin);
 void backward(const at::Tensor& g_TD, const at::Tensor& tokens_T, int64_t vocab_begin, const at::Tensor& dweight_VD);

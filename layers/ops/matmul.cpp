@@ -7,7 +7,9 @@
 #include <ATen/Parallel.h>
 
 #include "layers/ops/matmul_backends.h"
+#include "layers/ops/matmul_cublas.h"
 #include "runtime/base/check.h"
+#include "runtime/device/cuda.h"
 
 namespace switchyard {
 namespace {
@@ -77,6 +79,12 @@ void matmul(at::Tensor out, const at::Tensor& a, const at::Tensor& b, const Matm
   if (m == 0 || n == 0) return;
   if (k == 0) {
     if (!options.accumulate) out.zero_();
+    return;
+  }
+  if (out.is_cuda()) {
+    cublas_product({element_of(a.scalar_type()), element_of(out.scalar_type()), m, n, k, leading(a), leading(b),
+                    leading(out), options.transpose_a, options.transpose_b, options.accumulate},
+                   a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr());
     return;
   }
   if (type) {

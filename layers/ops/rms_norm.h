@@ -12,7 +12,7 @@ namespace switchyard {
 // whatever the number of threads.
 at::Tensor rms_norm(const at::Tensor& x_TD, Parameter& weight_D, double epsilon);
 
-// Kernels. All tensors contiguous; inverse_T and weight_D in accumulate_dtype.
+// Kernels of the CPU. All tensors contiguous; inverse_T and weight_D in accumulate_dtype.
 namespace rms_norm_kernel {
 // Returns y; writes 1/√(…) of each row to inverse_T.
 at::Tensor forward(const at::Tensor& x_TD, const at::Tensor& weight_D, double epsilon, at::Tensor& inverse_T);

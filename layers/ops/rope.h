@@ -12,7 +12,7 @@ namespace switchyard {
 // accumulate_dtype. Backward turns the gradient back.
 at::Tensor rope(at::Tensor x_TX, const at::Tensor& positions_T, int64_t heads, int64_t head_width, double theta);
 
-// Kernels.
+// Kernels of the CPU.
 namespace rope_kernel {
 // [positions, C] in `dtype`: for each position 0 … positions−1 C/2 cosines, then C/2 sines.
 at::Tensor table(int64_t positions, int64_t head_width, double theta, at::ScalarType dtype);

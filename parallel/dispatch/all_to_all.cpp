@@ -28,7 +28,7 @@ class AllToAllPlan : public RowExchange {
   // → [group size, local experts]: the rows that each rank has for each of this rank's experts.
   std::vector<int64_t> exchange_counts(const Placement& placement, const std::vector<int64_t>& slot_counts) const;
   void place_arrivals(const std::vector<int64_t>& arriving);
-  void index_slots(const Placement& placement, const at::Tensor& ids_N, const std::vector<int64_t>& slot_counts);
+  void place_slots(const Placement& placement, const at::Tensor& ids_N, const std::vector<int64_t>& slot_counts);
   bool all_on_wire() const { return counts_.size() == 1; }
 
   Communicator& group_;
@@ -46,10 +46,10 @@ AllToAllPlan::AllToAllPlan(Communicator& group, const Placement& placement, int 
   const at::Tensor ids_N = routing.experts.contiguous();
   const std::vector<int64_t> slot_counts = count_slots(ids_N, placement.experts);
   counts_.resize(placement.experts_of[group.rank() / expert_tensor].size());
-  table.offsets = routing.offsets.contiguous();
+  table.offsets = routing.offsets.to(ids_N.device()).contiguous();
   table.copies = expert_tensor;
   place_arrivals(exchange_counts(placement, slot_counts));
-  index_slots(placement, ids_N, slot_counts);
+  place_slots(placement, ids_N, slot_counts);
 }
 
 std::vector<int64_t> AllToAllPlan::exchange_counts(const Placement& placement,
@@ -97,7 +97,7 @@ void AllToAllPlan::place_arrivals(const std::vector<int64_t>& arriving) {
   own_starts_.assign(starts.begin() + self * local, starts.begin() + (self + 1) * local);
 }
 
-void AllToAllPlan::index_slots(const Placement& placement, const at::Tensor& ids_N,
+void AllToAllPlan::place_slots(const Placement& placement, const at::Tensor& ids_N,
                                const std::vector<int64_t>& slot_counts) {
   const int ranks = group_.size();
   const int self = group_.rank();
@@ -125,21 +125,16 @@ void AllToAllPlan::index_slots(const Placement& placement, const at::Tensor& ids
     if (slot_counts[e] > 0) own_.push_back({wire_rows + next[e], own_starts_[i], slot_counts[e]});
   }
 
-  const int64_t* ids = ids_N.const_data_ptr<int64_t>();
-  const int64_t slots = ids_N.numel();
-  table.target.resize(slots * expert_tensor_);
-  table.returned.resize(slots * expert_tensor_);
-  for (int64_t s = 0; s < slots; ++s) {
-    const int64_t e = ids[s];
-    const int64_t row = next[e]++;
+  std::vector<RowStart> starts;
+  for (int64_t e = 0; e < placement.experts; ++e) {
     for (int c = 0; c < expert_tensor_; ++c) {
       const int g = placement.owner[e] * expert_tensor_ + c;
-      const int64_t i = s * expert_tensor_ + c;
+      const int64_t returned = block_start[g] + next[e];
       const bool stays = g == self && !all_on_wire();
-      table.returned[i] = block_start[g] + row;
-      table.target[i] = stays ? SlotTable::stays_at(own_shift[e] + row) : table.returned[i];
+      starts.push_back({stays ? stays_at(own_shift[e] + next[e]) : returned, returned});
     }
   }
+  index_slots(ids_N, starts, table);
 }
 
 void AllToAllPlan::deliver(const at::Tensor& wire_WD, at::Tensor rows_RD) const {
@@ -153,7 +148,7 @@ void AllToAllPlan::deliver(const at::Tensor& wire_WD, at::Tensor rows_RD) const 
 }
 
 at::Tensor AllToAllPlan::collect(const at::Tensor& rows_RD) const {
-  const int64_t all = static_cast<int64_t>(table.returned.size());
+  const int64_t all = table.returned.numel();
   const at::Tensor returned_SD = at::empty({all, rows_RD.size(1)}, rows_RD.options());
   if (all_on_wire()) {
     throw_if_error(group_.all_to_all(rows_RD, received_, returned_SD, sent_).wait());

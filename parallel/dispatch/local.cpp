@@ -16,22 +16,18 @@ class LocalPlan : public RowExchange {
 
 Dispatched LocalDispatcher::dispatch(const at::Tensor& x_TD, const Routing& routing) {
   const at::Tensor ids_N = routing.experts.contiguous();
-  const int64_t* ids = ids_N.const_data_ptr<int64_t>();
-  const int64_t slots = ids_N.numel();
   const auto plan = std::make_shared<LocalPlan>();
-  plan->rows = slots;
-  plan->table.offsets = routing.offsets.contiguous();
+  plan->rows = ids_N.numel();
+  plan->table.offsets = routing.offsets.to(ids_N.device()).contiguous();
 
   std::vector<int64_t> counts = count_slots(ids_N, experts_);
-  std::vector<int64_t> next(experts_);
-  for (int64_t e = 1; e < experts_; ++e) next[e] = next[e - 1] + counts[e - 1];
-  plan->table.target.resize(slots);
-  plan->table.returned.resize(slots);
-  for (int64_t s = 0; s < slots; ++s) {
-    const int64_t row = next[ids[s]]++;
-    plan->table.target[s] = SlotTable::stays_at(row);
-    plan->table.returned[s] = row;
+  std::vector<RowStart> starts;
+  int64_t first = 0;
+  for (const int64_t count : counts) {
+    starts.push_back({stays_at(first), first});
+    first += count;
   }
+  index_slots(ids_N, starts, plan->table);
   at::Tensor rows_RD = dispatch_rows(x_TD, plan);
   return {rows_RD, std::move(counts), plan};
 }

@@ -1,5 +1,6 @@
 // Row kernels of dispatch and combine: rows of tokens spread to the places of their slots, and rows of slots summed
-// into their tokens. Each makes one pass over the rows; results do not depend on the number of threads.
+// into their tokens. Each makes one pass over the rows; results do not depend on the number of threads. All tensors of
+// a call are on one device.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "parallel/dispatch/slot_rows.h"
+
 namespace switchyard {
 
 // Where the copies of every slot's row go and from where they come back. Slot s of this rank has `copies` of them (one
@@ -15,16 +18,19 @@ namespace switchyard {
 struct SlotTable {
   at::Tensor offsets;  // int64 [T+1], slots of token t: offsets[t] … offsets[t+1]−1
   int64_t copies = 1;
-  std::vector<int64_t> target;    // row of the wire buffer, or stays_at(row of rows_RD) if it does not leave
-  std::vector<int64_t> returned;  // row in the buffer of rows that came back
+  at::Tensor target;  // int64 [slots·copies]: row of the wire buffer, or stays_at(row of rows_RD) if it does not leave
+  at::Tensor returned;  // int64 [slots·copies]: row in the buffer of rows that came back
 
-  static int64_t stays_at(int64_t row) { return -1 - row; }
   int64_t tokens() const { return offsets.size(0) - 1; }
-  int64_t slots() const { return static_cast<int64_t>(target.size()) / copies; }
+  int64_t slots() const { return target.numel() / copies; }
 };
 
 // Slots of each of `experts` experts among ids_N (int64, contiguous).
 std::vector<int64_t> count_slots(const at::Tensor& ids_N, int64_t experts);
+
+// Fills the table's target and returned: the slots of an expert get consecutive rows, in their order. ids_N: int64,
+// contiguous. starts[e · copies + c]: where the rows of copy c of expert e begin.
+void index_slots(const at::Tensor& ids_N, std::span<const RowStart> starts, SlotTable& table);
 
 // `count` rows that lie together at row `a` of one buffer and at row `b` of another.
 struct RowSegment {

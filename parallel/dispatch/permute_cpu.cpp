@@ -2,8 +2,10 @@
 #include <cstring>
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 
 #include "parallel/dispatch/permute.h"
+#include "parallel/dispatch/permute_device.h"
 #include "runtime/base/check.h"
 #include "runtime/numerics/lanes.h"
 
@@ -53,7 +55,7 @@ void check_rows(const at::Tensor& rows, const at::Tensor& like) {
 
 template <typename T>
 T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
-  return target >= 0 ? wire + target * width : rows + SlotTable::stays_at(target) * width;
+  return target >= 0 ? wire + target * width : rows + stays_at(target) * width;
 }
 
 template <typename T>
@@ -151,6 +153,7 @@ void sum_token(const Addends<T, C>& addends, T* out) {
 }  // namespace
 
 std::vector<int64_t> count_slots(const at::Tensor& ids_N, int64_t experts) {
+  if (ids_N.is_cuda()) return on_device::count_slots(ids_N, experts);
   std::vector<int64_t> counts(experts);
   const int64_t* ids = ids_N.const_data_ptr<int64_t>();
   for (int64_t s = 0; s < ids_N.numel(); ++s) {
@@ -160,11 +163,32 @@ std::vector<int64_t> count_slots(const at::Tensor& ids_N, int64_t experts) {
   return counts;
 }
 
+void index_slots(const at::Tensor& ids_N, std::span<const RowStart> starts, SlotTable& table) {
+  if (ids_N.is_cuda()) return on_device::index_slots(ids_N, starts, table);
+  const int64_t slots = ids_N.numel(), copies = table.copies;
+  table.target = at::empty({slots * copies}, at::kLong);
+  table.returned = at::empty({slots * copies}, at::kLong);
+  const int64_t* ids = ids_N.const_data_ptr<int64_t>();
+  int64_t* target = data_of<int64_t>(table.target);
+  int64_t* returned = data_of<int64_t>(table.returned);
+  std::vector<int64_t> next(starts.size() / copies);
+  for (int64_t s = 0; s < slots; ++s) {
+    const int64_t position = next[ids[s]]++;
+    for (int64_t c = 0; c < copies; ++c) {
+      const RowStart row = row_at(starts[ids[s] * copies + c], position);
+      target[s * copies + c] = row.target;
+      returned[s * copies + c] = row.returned;
+    }
+  }
+}
+
 void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD) {
   SY_CHECK_EQ(x_TD.size(0), table.tokens());
   check_rows(x_TD, x_TD);
   check_rows(wire_WD, x_TD);
   check_rows(rows_RD, x_TD);
+  if (x_TD.is_cuda()) return on_device::spread_rows(x_TD, table, wire_WD, rows_RD);
+  const int64_t* target = data_of<int64_t>(table.target);
   const int64_t bytes = row_bytes(x_TD);
   const int64_t* offsets = data_of<int64_t>(table.offsets);
   const char* x = data_of<char>(x_TD);
@@ -173,7 +197,7 @@ void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire
   at::parallel_for(0, table.tokens(), token_grain(table, bytes), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = offsets[t] * table.copies; i < offsets[t + 1] * table.copies; ++i) {
-        std::memcpy(target_row(table.target[i], wire, rows, bytes), x + t * bytes, bytes);
+        std::memcpy(target_row(target[i], wire, rows, bytes), x + t * bytes, bytes);
       }
     }
   });
@@ -188,6 +212,9 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     SY_CHECK_EQ(weights.numel(), table.slots());
     SY_CHECK(weights.is_contiguous());
   }
+  if (g_TD.is_cuda()) {
+    return on_device::spread_weighted_rows(g_TD, weights_N, returned_SD, table, wire_WD, rows_RD, weight_gradients_N);
+  }
   with_types(g_TD.scalar_type(), [&](auto stored, auto computed) {
     using S = decltype(stored);
     using C = decltype(computed);
@@ -196,6 +223,8 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     const int64_t width = g_TD.size(1);
     const int64_t copies = table.copies;
     const int64_t* offsets = data_of<int64_t>(table.offsets);
+    const int64_t* target = data_of<int64_t>(table.target);
+    const int64_t* place = data_of<int64_t>(table.returned);
     const S* g = data_of<S>(g_TD);
     const S* returned = data_of<S>(returned_SD);
     S* wire = data_of<S>(wire_WD);
@@ -209,10 +238,9 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
           C dot = 0;
           for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
             const int64_t next = std::min(i + 1, last);
-            dot += scale_and_dot(g + t * width, weights[s], returned + table.returned[i] * width,
-                                 returned + table.returned[next] * width, width,
-                                 target_row(table.target[i], wire, rows, width),
-                                 target_row(table.target[next], wire, rows, width));
+            dot += scale_and_dot(g + t * width, weights[s], returned + place[i] * width, returned + place[next] * width,
+                                 width, target_row(target[i], wire, rows, width),
+                                 target_row(target[next], wire, rows, width));
           }
           gradients[s] = dot;
         }
@@ -229,6 +257,7 @@ void sum_rows(const at::Tensor& returned_SD, const SlotTable& table, const at::T
     SY_CHECK_EQ(weights_N.numel(), table.slots());
     SY_CHECK(weights_N.is_contiguous());
   }
+  if (out_TD.is_cuda()) return on_device::sum_rows(returned_SD, table, weights_N, out_TD);
   with_types(out_TD.scalar_type(), [&](auto stored, auto computed) {
     using S = decltype(stored);
     using C = decltype(computed);
@@ -244,7 +273,7 @@ void sum_rows(const at::Tensor& returned_SD, const SlotTable& table, const at::T
         const int64_t first = offsets[t] * copies;
         sum_token(Addends<S, C>{.rows = rows,
                                 .width = width,
-                                .index = table.returned.data() + first,
+                                .index = data_of<int64_t>(table.returned) + first,
                                 .count = offsets[t + 1] * copies - first,
                                 .next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0,
                                 .weights = weights ? weights + offsets[t] : nullptr,
@@ -261,6 +290,11 @@ void copy_pieces(const at::Tensor& from, const at::Tensor& to, std::span<const R
                  int64_t RowSegment::*source, int64_t RowSegment::*destination) {
   check_rows(from, to);
   check_rows(to, to);
+  if (to.is_cuda()) {
+    std::vector<int64_t> triples;
+    for (const RowSegment& s : segments) triples.insert(triples.end(), {s.*source, s.*destination, s.count});
+    return on_device::copy_segments(from, to, triples);
+  }
   const int64_t bytes = row_bytes(to);
   const char* in = data_of<char>(from);
   char* out = data_of<char>(to);

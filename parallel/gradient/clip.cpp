@@ -55,9 +55,27 @@ double sum_of_squares(const at::Tensor& x) {
 
 }  // namespace
 
+namespace {
+
+// One number to the host, whatever the number of shards.
+double sum_of_squares_on_device(std::span<const Shard> shards) {
+  std::vector<at::Tensor> norms;
+  for (const Shard& shard : shards) {
+    norms.push_back(at::linalg_vector_norm(shard.gradient, 2, at::OptionalIntArrayRef(), false, at::kDouble));
+  }
+  return at::stack(norms).square_().sum().item<double>();
+}
+
+}  // namespace
+
 absl::StatusOr<double> gradient_norm(std::span<const Shard> shards, Communicator& world) {
   const at::Tensor sum = at::zeros({1}, at::kDouble);
-  for (const Shard& shard : shards) *sum.mutable_data_ptr<double>() += sum_of_squares(shard.gradient);
+  double& own = *sum.mutable_data_ptr<double>();
+  if (!shards.empty() && shards.front().gradient.is_cuda()) {
+    own = sum_of_squares_on_device(shards);
+  } else {
+    for (const Shard& shard : shards) own += sum_of_squares(shard.gradient);
+  }
   SY_RETURN_IF_ERROR(annotate(world.all_reduce(sum, ReduceOp::kSum).wait(), "gradient norm"));
   return std::sqrt(*sum.const_data_ptr<double>());
 }

@@ -8,10 +8,12 @@
 #include <ATen/Parallel.h>
 #include <absl/strings/str_cat.h>
 
+#include "parallel/optimizer/adamw_cuda.h"
 #include "parallel/optimizer/value_gather.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/device/cuda.h"
 #include "runtime/numerics/precision.h"
 
 namespace switchyard {
@@ -81,6 +83,27 @@ void ShardedAdamW::update_shard(const ShardState& state, const AdamWFactors& fac
   });
 }
 
+double ShardedAdamW::decay_of(const ShardState& state, double lr) const {
+  return state.shard->slice->weight_decay ? 1 - lr * config_.weight_decay : 1;
+}
+
+// A bucket's shards have one dtype.
+void ShardedAdamW::update_on_device(const std::vector<ShardState>& states, const AdamWFactors& factors,
+                                    double lr) const {
+  std::vector<CudaShard> shards;
+  for (const ShardState& state : states) {
+    shards.push_back({.gradient = state.shard->gradient.const_data_ptr(),
+                      .master = state.master.data_ptr(),
+                      .m = state.m.data_ptr(),
+                      .v = state.v.data_ptr(),
+                      .value = state.value.defined() ? state.value.data_ptr() : nullptr,
+                      .count = state.master.numel(),
+                      .decay = decay_of(state, lr)});
+  }
+  adamw_update_cuda(element_of(states.front().master.scalar_type()), factors, shards.data(),
+                    static_cast<int64_t>(shards.size()), current_cuda_stream());
+}
+
 absl::Status ShardedAdamW::update(double lr, double gradient_scale) {
   ++updates_;
   const auto t = static_cast<double>(updates_);
@@ -93,9 +116,13 @@ absl::Status ShardedAdamW::update(double lr, double gradient_scale) {
                        .epsilon = config_.epsilon};
   ValueGather gather(mesh_);
   for (size_t b = 0; b < states_.size(); ++b) {
-    for (const ShardState& state : states_[b]) {
-      factors.decay = state.shard->slice->weight_decay ? 1 - lr * config_.weight_decay : 1;
-      update_shard(state, factors);
+    if (!states_[b].empty() && states_[b].front().master.is_cuda()) {
+      update_on_device(states_[b], factors, lr);
+    } else {
+      for (const ShardState& state : states_[b]) {
+        factors.decay = decay_of(state, lr);
+        update_shard(state, factors);
+      }
     }
     SY_RETURN_IF_ERROR(gather.start(reducer_.buckets()[b]));
   }

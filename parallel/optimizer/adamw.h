@@ -46,7 +46,9 @@ class ShardedAdamW {
     at::Tensor value;         // flat, bf16; undefined where the master is the value
   };
 
+  double decay_of(const ShardState& state, double lr) const;
   void update_shard(const ShardState& state, const AdamWFactors& factors) const;
+  void update_on_device(const std::vector<ShardState>& states, const AdamWFactors& factors, double lr) const;
 
   const GradientReducer& reducer_;
   const Mesh& mesh_;

@@ -6,16 +6,9 @@
 
 #include <c10/util/BFloat16.h>
 
-namespace switchyard {
+#include "parallel/optimizer/adamw_factors.h"
 
-struct AdamWFactors {
-  double gradient_scale;  // applied to the gradient first
-  double decay;           // 1 − lr · weight decay
-  double beta1, beta2;
-  double step_size;              // lr / (1 − beta1^t)
-  double root_bias_correction2;  // √(1 − beta2^t)
-  double epsilon;
-};
+namespace switchyard {
 
 // One pass over `n` elements: parameter p and moments m and v in place. An element's bits do not depend on where in
 // the range it lies. T: float or double.

@@ -96,6 +96,13 @@ void initialise(const Slice& slice, const Box& box, uint64_t seed, at::Tensor ou
     return;
   }
   if (box.empty()) return;
+  if (!out.is_cpu()) {
+    // Drawn on the host: a device's logarithms and cosines have other bits.
+    const at::Tensor on_host = at::empty(out.sizes(), out.options().device(at::kCPU));
+    initialise(slice, box, seed, on_host);
+    out.copy_(on_host);
+    return;
+  }
   const CounterRandom random(seed, hash_name(spec.name));
   const Runs runs(spec.shape, box);
   AT_DISPATCH_FLOATING_TYPES(out.scalar_type(), "initialise", [&] {

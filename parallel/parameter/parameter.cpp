@@ -6,8 +6,8 @@
 
 namespace switchyard {
 
-Parameter::Parameter(std::vector<int64_t> shape, at::ScalarType dtype, std::vector<Slice> slices)
-    : value_(at::empty(shape, at::TensorOptions(dtype))), slices_(std::move(slices)) {
+Parameter::Parameter(std::vector<int64_t> shape, const at::TensorOptions& options, std::vector<Slice> slices)
+    : value_(at::empty(shape, options)), slices_(std::move(slices)) {
   SY_CHECK(!slices_.empty());
   int64_t elements = 0;
   for (const Slice& slice : slices_) elements += slice.spec.box.numel();
@@ -38,7 +38,7 @@ void attach_plain_gradients(const ParameterList& parameters) {
   for (Parameter* parameter : parameters) {
     const at::Tensor& value = parameter->value();
     const auto dtype = value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    parameter->attach(at::zeros(value.sizes(), at::TensorOptions(dtype)), nullptr);
+    parameter->attach(at::zeros(value.sizes(), value.options().dtype(dtype).requires_grad(false)), nullptr);
   }
 }
 

@@ -29,8 +29,9 @@ struct Slice {
 
 class Parameter {
  public:
-  // `shape`: of the local storage. Value is allocated (uninitialised) in `dtype`; gradient is attached by the reducer.
-  Parameter(std::vector<int64_t> shape, at::ScalarType dtype, std::vector<Slice> slices);
+  // `shape`: of the local storage. Value is allocated (uninitialised) with the dtype and on the device of `options`, a
+  // dtype alone being on the host; gradient is attached by the reducer.
+  Parameter(std::vector<int64_t> shape, const at::TensorOptions& options, std::vector<Slice> slices);
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
 

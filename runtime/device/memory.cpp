@@ -5,6 +5,8 @@
 
 #include <malloc.h>
 
+#include "runtime/device/cuda.h"
+
 namespace switchyard {
 namespace {
 
@@ -33,6 +35,10 @@ int64_t peak_resident_bytes() {
 
 int64_t available_bytes() {
   return bytes_in("/proc/meminfo", "MemAvailable:");
+}
+
+int64_t peak_bytes(c10::Device device) {
+  return device.is_cuda() ? peak_cuda_bytes() : peak_resident_bytes();
 }
 
 void keep_freed_memory() {

@@ -22,7 +22,7 @@ void load_initial(const std::map<std::string, at::Tensor>& initial, ShardedAdamW
 }
 
 double sum_over_ranks(const at::Tensor& share, Communicator& world) {
-  at::Tensor sum = share.detach().to(at::kDouble).reshape({1}).clone();
+  at::Tensor sum = share.detach().to(at::kCPU, at::kDouble).reshape({1}).clone();
   throw_if_error(world.all_reduce(sum, ReduceOp::kSum).wait());
   return sum.item<double>();
 }
@@ -41,7 +41,7 @@ void add_logits(const DecoderCase& what, const Mesh& mesh, Decoder& model, Gathe
     const TokenBatch batch = batch_of(what, mesh, 0, part);
     const at::Tensor logits = model.logits(batch);
     const Box box{{part * part_tokens + batch.first_token, vocab_begin}, {logits.size(0), vocab_end - vocab_begin}};
-    gatherer.add("logits", {part_tokens * what.parts, what.vocabulary}, box, logits);
+    gatherer.add("logits", {part_tokens * what.parts, what.vocabulary}, box, logits.cpu());
   }
 }
 
@@ -74,7 +74,8 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
   DecoderRun run;
   shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
   run_mesh(shape, [&](const Mesh& mesh) {
-    auto model = assemble(what.model, what.vocabulary, what.dtype, what.recompute, what.seed, mesh);
+    auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype).device(what.device), what.recompute,
+                          what.seed, mesh);
     // Small buckets, so that there are several of each kind.
     GradientReducer reducer(model->parameters(), mesh, {.bucket_bytes = 4096});
     ShardedAdamW optimizer(reducer, mesh, what.optimizer);
@@ -96,7 +97,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
       const double norm = value_or_throw(gradient_norm(reducer.shards(), mesh.world()));
       if (step == 0) {
         for (const Shard& shard : reducer.shards()) {
-          gradients.add(shard.slice->spec.name, shard.slice->spec.shape, shard.box, shard.gradient);
+          gradients.add(shard.slice->spec.name, shard.slice->spec.shape, shard.box, shard.gradient.cpu());
         }
       }
       throw_if_error(optimizer.update(what.lr[step], clip_factor(norm, what.optimizer.clip)));
@@ -108,7 +109,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
     }
     for (const TensorPart& tensor : optimizer.state()) {
       if (tensor.name.starts_with("optimizer.")) continue;
-      parameters.add(tensor.name, tensor.shape, tensor.box, tensor.data);
+      parameters.add(tensor.name, tensor.shape, tensor.box, tensor.data.cpu());
     }
   });
   run.gradients = gradients.take();

@@ -17,6 +17,7 @@ struct DecoderCase {
   DecoderConfig model;
   int64_t vocabulary = 61;
   at::ScalarType dtype = at::kDouble;
+  c10::Device device = c10::kCPU;
   bool recompute = false;
   OptimizerConfig optimizer;
   std::vector<double> lr;         // of each step

@@ -12,7 +12,7 @@ std::unique_ptr<Parameter> make_norm(const std::string& name, int64_t width, con
   Slice slice{.spec = {name, {width}, Box::whole({width}), rows, rows},
               .initialisation = Initialisation::kOnes,
               .weight_decay = false};
-  return std::make_unique<Parameter>(std::vector<int64_t>{width}, context.dtype, std::vector<Slice>{slice});
+  return std::make_unique<Parameter>(std::vector<int64_t>{width}, context.options(), std::vector<Slice>{slice});
 }
 
 DecoderBlock::DecoderBlock(std::unique_ptr<Parameter> attention_norm, std::unique_ptr<GroupedQueryAttention> attention,

@@ -17,7 +17,7 @@ std::unique_ptr<Parameter> make_vocabulary_parameter(const std::string& name, in
   const AxisSet data{Axis::kData};
   Slice slice{.spec = {name, {vocabulary, width}, {{begin, 0}, {end - begin, width}}, data, data},
               .scale = context.init_scale};
-  return std::make_unique<Parameter>(std::vector<int64_t>{end - begin, width}, context.dtype,
+  return std::make_unique<Parameter>(std::vector<int64_t>{end - begin, width}, context.options(),
                                      std::vector<Slice>{slice});
 }
 
@@ -33,7 +33,16 @@ Decoder::Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter
       norm_epsilon_(norm_epsilon),
       recompute_blocks_(recompute_blocks) {}
 
-DecoderOutput Decoder::forward(const TokenBatch& batch) {
+TokenBatch Decoder::beside_parameters(TokenBatch batch) const {
+  const c10::Device device = norm_->value().device();
+  for (at::Tensor* tensor : {&batch.tokens, &batch.targets, &batch.tags, &batch.positions}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+  return batch;
+}
+
+DecoderOutput Decoder::forward(const TokenBatch& loaded) {
+  const TokenBatch batch = beside_parameters(loaded);
   const BlockOutput hidden = run_blocks(batch);
   const at::Tensor logits_TV = project(hidden.x_tD, batch);
   if (observer_) observer_->logits(logits_TV, batch);
@@ -44,7 +53,8 @@ DecoderOutput Decoder::forward(const TokenBatch& batch) {
   return {loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
 }
 
-at::Tensor Decoder::logits(const TokenBatch& batch) {
+at::Tensor Decoder::logits(const TokenBatch& loaded) {
+  const TokenBatch batch = beside_parameters(loaded);
   return project(run_blocks(batch).x_tD, batch);
 }
 

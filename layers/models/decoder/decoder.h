@@ -45,7 +45,8 @@ class Decoder {
           std::vector<std::unique_ptr<DecoderBlock>> blocks, std::unique_ptr<Parameter> norm,
           std::unique_ptr<Parameter> head, double norm_epsilon, bool recompute_blocks);
 
-  // Collective over all ranks. Failures of the wire are thrown as StatusError.
+  // Batches may lie on the host or beside the parameters. Collective over all ranks. Failures of the wire are thrown as
+  // StatusError.
   DecoderOutput forward(const TokenBatch& batch);
   // Logits over this tensor rank's slice of the vocabulary, [T, V_local]. Collective over all ranks.
   at::Tensor logits(const TokenBatch& batch);
@@ -59,6 +60,7 @@ class Decoder {
   std::map<int64_t, MoeLayer*> moe_layers() const;
 
  private:
+  TokenBatch beside_parameters(TokenBatch batch) const;
   BlockOutput run_blocks(const TokenBatch& batch);
   at::Tensor project(const at::Tensor& x_tD, const TokenBatch& batch);
 

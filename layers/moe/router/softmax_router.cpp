@@ -97,7 +97,8 @@ struct ChooseFunction : torch::autograd::Function<ChooseFunction> {
     context->saved_data["balance"] = gradients;
     context->saved_data["z_factor"] = z_factor;
     context->saved_data["renormalise"] = losses.renormalise;
-    return {chosen.weights_N, at::full({}, share, logits_TE.options())};
+    // The loss is known here and stays on the host, where its gradient is asked for without waiting for a device.
+    return {chosen.weights_N, at::full({}, share, logits_TE.options().device(at::kCPU))};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -126,7 +127,7 @@ SoftmaxRouter::SoftmaxRouter(const std::string& name, int64_t width, const MoeCo
   const AxisSet ranks{Axis::kData, Axis::kTensor};
   const std::vector<int64_t> shape{config.experts, width};
   Slice slice{.spec = {name + ".router", shape, Box::whole(shape), ranks, ranks}, .scale = context.init_scale};
-  gate_ = std::make_unique<Parameter>(shape, context.dtype, std::vector<Slice>{slice});
+  gate_ = std::make_unique<Parameter>(shape, context.options(), std::vector<Slice>{slice});
 }
 
 RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& context) {
@@ -140,9 +141,10 @@ RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& co
   if (const Choice* given = replay_.next(context)) result.given_N = given->experts;
   const variable_list outputs = ChooseFunction::apply(gate(x_tD, *gate_), losses, population_, result);
   const int64_t tokens = x_tD.size(0);
-  Routing routing{.offsets = at::arange(0, (tokens + 1) * experts_per_token_, experts_per_token_, at::kLong),
-                  .experts = result.top.experts_N,
-                  .weights = outputs[0]};
+  Routing routing{
+      .offsets = at::arange(0, (tokens + 1) * experts_per_token_, experts_per_token_, x_tD.options().dtype(at::kLong)),
+      .experts = result.top.experts_N,
+      .weights = outputs[0]};
   Choice choice{.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
   return {std::move(routing), outputs[1], std::move(result.statistics), std::move(choice)};
 }

@@ -6,6 +6,7 @@
 
 #include "layers/moe/router/largest.h"
 #include "layers/moe/router/softmax_top_k.h"
+#include "layers/moe/router/softmax_top_k_device.h"
 #include "runtime/base/check.h"
 #include "runtime/numerics/lanes.h"
 
@@ -72,6 +73,9 @@ T weigh(const T* logits, const T* probabilities, int64_t experts, int64_t top, c
 
 TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_TE, int64_t experts_per_token,
                    bool renormalise, const at::Tensor& given_N) {
+  if (logits_TE.is_cuda()) {
+    return on_device::softmax_top_k(logits_TE, probabilities_TE, experts_per_token, renormalise, given_N);
+  }
   const int64_t tokens = logits_TE.size(0);
   const int64_t experts = logits_TE.size(1);
   const int64_t k = experts_per_token;
@@ -126,6 +130,10 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
 at::Tensor softmax_top_k_backward(const at::Tensor& probabilities_TE, const TopK& chosen, bool renormalise,
                                   const at::Tensor& weight_gradients_N,
                                   const std::vector<double>& probability_gradients, double z_factor) {
+  if (probabilities_TE.is_cuda()) {
+    return on_device::softmax_top_k_backward(probabilities_TE, chosen, renormalise, weight_gradients_N,
+                                             probability_gradients, z_factor);
+  }
   const int64_t tokens = probabilities_TE.size(0);
   const int64_t experts = probabilities_TE.size(1);
   const int64_t k = tokens == 0 ? 0 : chosen.experts_N.numel() / tokens;

@@ -21,7 +21,7 @@ std::vector<std::vector<Span>> spans_of_a_step(const RunConfig& config) {
     const auto mesh = Mesh::create(world, *shape);
     ASSERT_TRUE(mesh.ok()) << mesh.status();
     Recorder recorder;
-    const std::unique_ptr<Job> job = build_job(config, config.model.vocabulary, **mesh, recorder);
+    const std::unique_ptr<Job> job = build_job(config, config.model.vocabulary, **mesh, c10::kCPU, recorder);
     const absl::Status opened = open_data(*job);
     ASSERT_TRUE(opened.ok()) << opened;
     job->optimizer->initialise_all(config.run.seed);

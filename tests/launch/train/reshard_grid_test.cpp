@@ -73,7 +73,7 @@ class ReshardGrid : public testing::Test {
       const MeshShape shape = value_or_throw(resolve_mesh(config.parallel, world.size(), 24, 2));
       const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
       Recorder recorder;
-      const std::unique_ptr<Job> job = build_job(config, config.model.vocabulary, *mesh, recorder);
+      const std::unique_ptr<Job> job = build_job(config, config.model.vocabulary, *mesh, c10::kCPU, recorder);
       throw_if_error(open_data(*job));
       job->state.config = dump_yaml(config);
       job->state.vocabulary = config.model.vocabulary;

@@ -34,7 +34,7 @@ std::vector<int64_t> bytes_of_ranks(const BalanceCase& layout) {
         resolve_mesh(config->parallel, world.size(), config->model.attention.heads, config->model.attention.kv_heads));
     const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
     Recorder recorder;
-    const std::unique_ptr<Job> job = build_job(*config, config->model.vocabulary, *mesh, recorder);
+    const std::unique_ptr<Job> job = build_job(*config, config->model.vocabulary, *mesh, c10::kCPU, recorder);
     bytes[world.rank()] = bytes_to_write(job->optimizer->state());
   });
   return bytes;

@@ -16,7 +16,7 @@ inline std::unique_ptr<Parameter> whole_parameter(const at::Tensor& value) {
   slice.spec.shape = value.sizes().vec();
   slice.spec.box = Box::whole(slice.spec.shape);
   auto parameter =
-      std::make_unique<Parameter>(value.sizes().vec(), value.scalar_type(), std::vector<Slice>{std::move(slice)});
+      std::make_unique<Parameter>(value.sizes().vec(), value.options(), std::vector<Slice>{std::move(slice)});
   const at::NoGradGuard no_grad;
   parameter->value().copy_(value);
   attach_plain_gradients({parameter.get()});

@@ -25,15 +25,16 @@ SlotTable ragged_table(int64_t tokens, int64_t copies, int64_t& wire_rows, int64
   table.offsets = at::tensor(offsets, at::kLong);
   table.copies = copies;
   const int64_t all = offsets.back() * copies;
-  table.target.resize(all);
-  table.returned.resize(all);
-  std::iota(table.returned.begin(), table.returned.end(), 0);
-  std::shuffle(table.returned.begin(), table.returned.end(), random);
+  std::vector<int64_t> target(all), returned(all);
+  std::iota(returned.begin(), returned.end(), 0);
+  std::shuffle(returned.begin(), returned.end(), random);
   std::vector<int64_t> order(all);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), random);
   wire_rows = rows = 0;
-  for (int64_t i : order) table.target[i] = i % 3 == 0 ? SlotTable::stays_at(rows++) : wire_rows++;
+  for (int64_t i : order) target[i] = i % 3 == 0 ? stays_at(rows++) : wire_rows++;
+  table.target = at::tensor(target, at::kLong);
+  table.returned = at::tensor(returned, at::kLong);
   return table;
 }
 
@@ -50,9 +51,11 @@ TEST_P(Permute, MatchesPlainLoops) {
   const at::Tensor y = at::randn({table.slots() * copies, width}).to(dtype);
   const at::Tensor weights = at::rand({table.slots()}, accumulate);
   const int64_t* offsets = table.offsets.const_data_ptr<int64_t>();
+  const int64_t* targets = table.target.const_data_ptr<int64_t>();
+  const int64_t* returned = table.returned.const_data_ptr<int64_t>();
 
-  const auto row_at = [](int64_t target, const at::Tensor& wire, const at::Tensor& stay) {
-    return target >= 0 ? wire[target] : stay[SlotTable::stays_at(target)];
+  const auto row_of = [](int64_t target, const at::Tensor& wire, const at::Tensor& stay) {
+    return target >= 0 ? wire[target] : stay[stays_at(target)];
   };
   at::Tensor wire = at::full({wire_rows, width}, NAN, x.options());
   at::Tensor stay = at::full({rows, width}, NAN, x.options());
@@ -73,10 +76,10 @@ TEST_P(Permute, MatchesPlainLoops) {
     for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) {
       at::Tensor expected_dot = at::zeros({}, at::kDouble);
       for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
-        const at::Tensor row = y[table.returned[i]].to(at::kDouble);
-        EXPECT_TRUE(at::equal(row_at(table.target[i], wire, stay), x[t]));
-        EXPECT_TRUE(at::equal(row_at(table.target[i], weighted_wire, weighted_stay),
-                              (x[t].to(accumulate) * weights[s]).to(dtype)));
+        const at::Tensor row = y[returned[i]].to(at::kDouble);
+        EXPECT_TRUE(at::equal(row_of(targets[i], wire, stay), x[t]));
+        EXPECT_TRUE(
+            at::equal(row_of(targets[i], weighted_wire, weighted_stay), (x[t].to(accumulate) * weights[s]).to(dtype)));
         expected_weighted += row * weights[s].to(at::kDouble);
         expected_plain += row;
         expected_dot += at::dot(row, x[t].to(at::kDouble));
@@ -97,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Permute,
 TEST(Permute, Bf16RoundsAsAtenDoes) {
   SlotTable table;
   table.offsets = at::arange(2, at::kLong);
-  table.target = table.returned = {0};
+  table.target = table.returned = at::zeros({1}, at::kLong);
   const at::Tensor weight = at::tensor({1.0f / 3}, at::kFloat);
   // Every bf16 value, NaN and infinities among them.
   at::Tensor all = at::arange(65536, at::kInt).to(at::kShort).view(at::kBFloat16).view({1, 65536});
@@ -106,6 +109,33 @@ TEST(Permute, Bf16RoundsAsAtenDoes) {
   const at::Tensor expected = (all.to(at::kFloat) * weight).to(at::kBFloat16);
   EXPECT_TRUE(at::equal(out.isnan(), expected.isnan()));
   EXPECT_TRUE(at::equal(out.nan_to_num(), expected.nan_to_num()));
+}
+
+TEST(Permute, SlotsOfAnExpertGetConsecutiveRowsInTheirOrder) {
+  const at::Tensor ids = at::tensor({1, 0, 1, 3, 1, 0}, at::kLong);
+  EXPECT_EQ(count_slots(ids, 4), (std::vector<int64_t>{2, 3, 0, 1}));
+  SlotTable table;
+  table.copies = 2;
+  // Experts 0 and 3 are elsewhere, on two ranks; of expert 1 the second copy stays here.
+  const std::vector<RowStart> starts{{10, 10}, {20, 20}, {30, 30}, {stays_at(5), 40},
+                                     {0, 0},   {0, 0},   {50, 50}, {60, 60}};
+  index_slots(ids, starts, table);
+  const at::Tensor target = at::tensor({30, -6, 10, 20, 31, -7, 50, 60, 32, -8, 11, 21}, at::kLong);
+  const at::Tensor returned = at::tensor({30, 40, 10, 20, 31, 41, 50, 60, 32, 42, 11, 21}, at::kLong);
+  EXPECT_TRUE(at::equal(table.target, target));
+  EXPECT_TRUE(at::equal(table.returned, returned));
+}
+
+// Chunk by chunk as a device counts, through the same functions.
+TEST(Permute, ChunksOfSlotsCoverThemOnce) {
+  for (const int64_t slots : {int64_t{0}, int64_t{1}, kSlotChunk - 1, kSlotChunk, kSlotChunk + 1, 5 * kSlotChunk}) {
+    int64_t covered = 0;
+    for (int64_t chunk = 0; chunk < slot_chunks(slots); ++chunk) {
+      EXPECT_EQ(covered, chunk * kSlotChunk);
+      covered = slot_chunk_end(chunk, slots);
+    }
+    EXPECT_EQ(covered, slots);
+  }
 }
 
 TEST(Permute, SegmentsGoAndComeBack) {

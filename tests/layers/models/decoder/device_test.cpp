@@ -1,0 +1,70 @@
+// Training steps of the whole decoder on a device against the CPU: losses, norms, every gradient, every parameter.
+
+#include "tests/support/device.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/decoder_case.h"
+
+namespace switchyard {
+namespace {
+
+void expect_equal_runs(DecoderCase what, c10::Device device, double bound) {
+  const DecoderRun expected = run_decoder(what, mesh_shape(1), true);
+  what.device = device;
+  const DecoderRun actual = run_decoder(what, mesh_shape(1), true);
+  EXPECT_LE(relative_difference(actual.logits, expected.logits), bound);
+  for (size_t step = 0; step < expected.loss.size(); ++step) {
+    EXPECT_NEAR(actual.loss[step], expected.loss[step], bound * std::max(1.0, expected.loss[step])) << step;
+    EXPECT_NEAR(actual.auxiliary_loss[step], expected.auxiliary_loss[step], bound) << step;
+    EXPECT_NEAR(actual.grad_norm[step], expected.grad_norm[step], bound * expected.grad_norm[step]) << step;
+  }
+  ASSERT_EQ(actual.gradients.size(), expected.gradients.size());
+  for (const auto& [name, gradient] : expected.gradients) {
+    EXPECT_GT(gradient.abs().max().item<double>(), 0) << name << " has no gradient: the test is blind";
+    EXPECT_LE(relative_difference(actual.gradients.at(name), gradient), bound) << "gradient of " << name;
+  }
+  for (const auto& [name, value] : expected.parameters) {
+    EXPECT_LE(relative_difference(actual.parameters.at(name), value), bound) << name << " after the last step";
+  }
+}
+
+TEST(DecoderOnDevice, EqualsTheCpuInFp64) {
+  SY_DEVICE_OR_SKIP();
+  expect_equal_runs(small_decoder_case(), device, 1e-9);
+}
+
+TEST(DecoderOnDevice, EqualsTheCpuInFp64WithRecomputedLayers) {
+  SY_DEVICE_OR_SKIP();
+  DecoderCase what = small_decoder_case();
+  what.recompute = true;
+  what.model.tie_embeddings = true;
+  what.model.moe.activation = "gelu";
+  expect_equal_runs(what, device, 1e-9);
+}
+
+TEST(DecoderOnDevice, EqualsTheCpuInFp32) {
+  SY_DEVICE_OR_SKIP();
+  DecoderCase what = small_decoder_case();
+  what.dtype = at::kFloat;
+  expect_equal_runs(what, device, 1e-5);
+}
+
+// bf16 rounds what two orders of a sum leave a hair apart to neighbours, so only the first losses are compared.
+TEST(DecoderOnDevice, LossesFollowTheCpuInBf16) {
+  SY_DEVICE_OR_SKIP();
+  DecoderCase what = small_decoder_case();
+  what.dtype = at::kBFloat16;
+  what.model.attention.head_width = 8;
+  const DecoderRun expected = run_decoder(what, mesh_shape(1));
+  what.device = device;
+  const DecoderRun actual = run_decoder(what, mesh_shape(1));
+  for (size_t step = 0; step < expected.loss.size(); ++step) {
+    EXPECT_NEAR(actual.loss[step], expected.loss[step], 0.02 * expected.loss[step]) << step;
+  }
+  EXPECT_NEAR(actual.grad_norm[0], expected.grad_norm[0], 0.05 * expected.grad_norm[0]);
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,42 @@
+// A stand-in for a CUDA stream: a thread that carries out what is queued, in order.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "runtime/comm/device_queue.h"
+
+namespace switchyard {
+
+class HostQueue : public DeviceQueue {
+ public:
+  HostQueue();
+  ~HostQueue() override;  // carries out what is left
+
+  void push(std::function<void()> task);
+
+  // The host's tensors are the stand-in's device tensors.
+  c10::DeviceType device_type() const override { return c10::kCPU; }
+  void follow_current() override {}  // the host computes at once
+  void copy(void* to, const void* from, int64_t bytes) override;
+  void reduce(const Reduction& reduction) override;
+  std::shared_ptr<Mark> mark() override;
+  void* handle() override { return this; }
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+  bool stopping_ = false;
+  std::thread thread_;  // last, since it uses the others
+};
+
+std::unique_ptr<DeviceQueue> make_host_queue();
+
+}  // namespace switchyard
