@@ -20,6 +20,10 @@ skipped, a download that broke off is continued.
                      then only need --no-packages)
   -h, --help         this text
 
+The preset cuda-release also needs what this script does not install: the CUDA toolkit 13 (nvcc, cuBLAS) and NCCL. It
+compiles and links with the cached LibTorch; to run, LibTorch's CUDA half wants more libraries, which a full
+`pip install torch==2.11.0` brings: give --libtorch VENV/lib/python3.*/site-packages/torch. The end of the build says so.
+
 LibTorch goes to ${XDG_CACHE_HOME:-~/.cache}/switchyard and is shared by all clones. The binary finds its libraries
 through RPATHs: no environment variable is needed at run time.
 Exit codes: 0 done, 64 usage, 69 something is missing and could not be installed.
@@ -140,6 +144,21 @@ install_libtorch() {
   exec 9>&-
 }
 
+check_cuda() {
+  local nvcc
+  nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc) || fail "preset $preset needs the CUDA toolkit 13 with nvcc and cuBLAS, and NCCL; with NVIDIA's
+repository: apt-get install cuda-toolkit-13-0 libnccl-dev"
+  export CUDACXX=${CUDACXX:-$nvcc}
+}
+
+# What the program would look for in vain when it starts.
+report_missing_libraries() {
+  local missing
+  missing=$(ldd "build/$preset/switchyard" 2>/dev/null | awk '/not found/ { print $1 }' | sort -u | tr '\n' ' ')
+  [ -z "$missing" ] || say "built, but to run here it lacks ${missing}(see launch/setup.sh --help)"
+}
+
+case $preset in cuda-*) check_cuda ;; esac
 [ "$packages" = no ] || install_packages
 [ -n "$libtorch" ] || install_libtorch
 [ -e "$libtorch/lib/libtorch_cpu.so" ] || fail "no lib/libtorch_cpu.so in $libtorch"
@@ -152,3 +171,4 @@ cmake --preset "$preset" -DSWITCHYARD_LIBTORCH="$libtorch" >"$log" 2>&1 ||
   { cat "$log" >&2; fail "CMake could not configure"; }
 cmake --build --preset "$preset" --target "$target" || fail "the build stopped; the lines above say where"
 say "built build/$preset"
+case $preset in cuda-*) report_missing_libraries ;; esac

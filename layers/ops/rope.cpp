@@ -70,8 +70,9 @@ at::Tensor rope(at::Tensor x_TX, const at::Tensor& positions_T, int64_t heads, i
   SY_CHECK_LE(heads * head_width, x_TX.size(1));
   SY_CHECK_EQ(positions_T.numel(), x_TX.size(0));
   Angles angles{positions_T, {}, heads, head_width, theta};
-  if (!x_TX.is_cuda())
+  if (!x_TX.is_cuda()) {
     angles.table_PC = host_table(positions_T, head_width, theta, accumulate_dtype(x_TX.scalar_type()));
+  }
   return Rope::apply(std::move(x_TX), angles);
 }
 

@@ -18,8 +18,9 @@ namespace switchyard {
 struct SlotTable {
   at::Tensor offsets;  // int64 [T+1], slots of token t: offsets[t] … offsets[t+1]−1
   int64_t copies = 1;
-  at::Tensor target;  // int64 [slots·copies]: row of the wire buffer, or stays_at(row of rows_RD) if it does not leave
-  at::Tensor returned;  // int64 [slots·copies]: row in the buffer of rows that came back
+  // int64 [slots·copies]: row of the wire buffer, or stays_at(row of rows_RD) if it does not leave; row in the buffer
+  // of rows that came back.
+  at::Tensor target, returned;
 
   int64_t tokens() const { return offsets.size(0) - 1; }
   int64_t slots() const { return target.numel() / copies; }

@@ -11,8 +11,7 @@
 namespace switchyard {
 
 // Fills `out` (shape: box.extent; fp32 or fp64; lower precisions are cast by the caller) with the elements of `box` of
-// the logical tensor. Values are drawn in fp64 and rounded once, the same bits on
-// every device.
+// the logical tensor. Values are drawn in fp64 and rounded once, the same bits on every device.
 void initialise(const Slice& slice, const Box& box, uint64_t seed, at::Tensor out);
 
 // Fills the values of all slices, rounded to the values' dtype.

@@ -2,6 +2,7 @@
 
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include "runtime/comm/reduce_cuda.h"
@@ -12,11 +13,18 @@ namespace {
 
 class CudaMark : public Mark {
  public:
-  explicit CudaMark(const c10::cuda::CUDAStream& stream) { event_.record(stream); }
+  explicit CudaMark(const c10::cuda::CUDAStream& stream) : device_index_(stream.device_index()) {
+    event_.record(stream);
+  }
   void hold_current() override { event_.block(c10::cuda::getCurrentCUDAStream()); }
-  bool reached() override { return event_.query(); }
+  // Also asked by the watchdog's thread, which must not start to use another device.
+  bool reached() override {
+    const c10::cuda::CUDAGuard guard(device_index_);
+    return event_.query();
+  }
 
  private:
+  const c10::DeviceIndex device_index_;
   at::cuda::CUDAEvent event_;
 };
 

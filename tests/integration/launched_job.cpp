@@ -21,7 +21,7 @@ namespace switchyard {
 namespace {
 
 constexpr char kConfig[] = R"(
-run: {threads: 1, peak_gflops: 1}
+run: {device: cpu, threads: 1, peak_gflops: 1}
 model:
   width: 16
   layers: 2

@@ -24,7 +24,7 @@ namespace switchyard {
 // Something of everything: grouped heads, an odd vocabulary, a dense and a mixture layer, experts that no number of
 // ranks divides, two parts a step, parts of two sequences (so that of three data ranks one has none), validation.
 inline constexpr char kResumeConfig[] = R"(
-run: {dir: unset, threads: 1, peak_gflops: 1}
+run: {dir: unset, device: cpu, threads: 1, peak_gflops: 1}
 model:
   width: 16
   layers: 2
