@@ -61,9 +61,15 @@ void add_prepare(CLI::App& app, Command& command) {
   prepare->add_option("--vocab-size", options->vocabulary_size, "Pieces of the tokenizer to train (BPE, byte fallback)")
       ->capture_default_str()
       ->excludes(tokenizer);
-  prepare->add_option("--format", options->format, "text: a document a file; jsonl: {\"text\": ...} a line")
+  prepare
+      ->add_option("--format", options->format,
+                   "text: a document a file; jsonl: {\"text\": ..., \"tag\": ...} a line, the tag optional")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "jsonl"}));
+  prepare
+      ->add_option("--tag-by", options->tag_by,
+                   "Tag each text by the name of its folder or file, for supervised routing")
+      ->check(CLI::IsMember({"folder", "file"}));
   prepare
       ->add_option("--max-length", options->max_length, "Cut documents into pieces of at most so many tokens; 0: never")
       ->capture_default_str()

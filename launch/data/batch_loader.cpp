@@ -20,12 +20,14 @@ absl::StatusOr<TokenBatch> read_share(SequenceSource& source, int64_t begin, int
   batch.tokens = at::empty({batch.sequences * S}, at::kLong);
   batch.targets = at::empty({batch.sequences * S}, at::kLong);
   batch.positions = at::empty({batch.sequences * S}, at::kLong);
+  if (source.tags() > 0) batch.tags = at::empty({batch.sequences * S}, at::kLong);
   batch.first_token = first * S;
   batch.part_tokens = (end - begin) * S;
   for (int64_t b = 0; b < batch.sequences; ++b) {
     const SequenceRows rows = {.tokens = batch.tokens.data_ptr<int64_t>() + b * S,
                                .targets = batch.targets.data_ptr<int64_t>() + b * S,
                                .positions = batch.positions.data_ptr<int64_t>() + b * S,
+                               .tags = batch.tags.defined() ? batch.tags.data_ptr<int64_t>() + b * S : nullptr,
                                .first_row = b * S};
     SY_RETURN_IF_ERROR(source.read(begin + first + b, rows, batch.piece_starts));
   }

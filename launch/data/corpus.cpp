@@ -27,7 +27,7 @@ absl::Status bad_document(const RawDocument& document, size_t at, std::string_vi
                             ": ", std::string(what), "; ", std::string(remedy)));
 }
 
-absl::StatusOr<std::string> parse_line(const RawDocument& document) {
+absl::StatusOr<DocumentText> parse_line(const RawDocument& document) {
   constexpr std::string_view kRemedy = "every line must be {\"text\": \"…\"}";
   nlohmann::json value;
   try {
@@ -40,7 +40,10 @@ absl::StatusOr<std::string> parse_line(const RawDocument& document) {
   const auto text = value.find("text");
   if (text == value.end()) return bad_document(document, 0, "has no \"text\"", kRemedy);
   if (!text->is_string()) return bad_document(document, 0, "its \"text\" is not a string", kRemedy);
-  return text->get<std::string>();
+  const auto tag = value.find("tag");
+  if (tag == value.end() || tag->is_null()) return DocumentText{text->get<std::string>(), ""};
+  if (!tag->is_string()) return bad_document(document, 0, "its \"tag\" is not a string", kRemedy);
+  return DocumentText{text->get<std::string>(), tag->get<std::string>()};
 }
 
 bool hidden(const fs::path& path) {
@@ -72,13 +75,13 @@ bool blank(std::string_view line) {
 
 }  // namespace
 
-absl::StatusOr<std::string> document_text(RawDocument document, TextFormat format) {
+absl::StatusOr<DocumentText> document_text(RawDocument document, TextFormat format) {
   const size_t valid = valid_utf8_prefix(document.content);
   if (valid < document.content.size()) {
     return bad_document(document, valid, "not valid UTF-8", "convert the file (iconv -t utf-8) or leave it out");
   }
   if (format == TextFormat::kJsonLines) return parse_line(document);
-  return std::move(document.content);
+  return DocumentText{std::move(document.content), ""};
 }
 
 absl::StatusOr<std::vector<std::string>> list_inputs(const std::vector<std::string>& paths) {

@@ -25,8 +25,13 @@ struct RawDocument {
   std::string content;
 };
 
-// The document's text. kBadData with file, line and byte offset for invalid UTF-8 or what is not {"text": "…"}.
-absl::StatusOr<std::string> document_text(RawDocument document, TextFormat format);
+struct DocumentText {
+  std::string text;
+  std::string tag;  // of a line of JSON that has one; empty: none
+};
+
+// kBadData with file, line and byte offset for invalid UTF-8 or what is not {"text": "…"}, with or without "tag": "…".
+absl::StatusOr<DocumentText> document_text(RawDocument document, TextFormat format);
 
 // The files that `paths` name, in that order; folders are walked, their files in sorted order, without those whose name
 // begins with a dot. kMissingInput for a path that does not exist.

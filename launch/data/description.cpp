@@ -19,6 +19,8 @@ std::string to_json(const DataDescription& description) {
         {"max_length", description.max_length},
         {"validation_fraction", description.validation_fraction}}},
   };
+  if (!description.tag_by.empty()) json["settings"]["tag_by"] = description.tag_by;
+  if (!description.tags.empty()) json["tags"] = description.tags;
   if (description.unigram_loss) json["unigram_loss"] = *description.unigram_loss;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -43,6 +45,8 @@ absl::StatusOr<std::optional<DataDescription>> read_description(const std::strin
     settings.at("format").get_to(description.format);
     settings.at("max_length").get_to(description.max_length);
     settings.at("validation_fraction").get_to(description.validation_fraction);
+    if (settings.contains("tag_by")) settings.at("tag_by").get_to(description.tag_by);
+    if (json.contains("tags")) json.at("tags").get_to(description.tags);
     if (json.contains("unigram_loss")) description.unigram_loss = json.at("unigram_loss").get<double>();
     return std::optional(std::move(description));
   } catch (const nlohmann::json::exception& failure) {

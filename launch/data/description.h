@@ -23,6 +23,8 @@ struct DataDescription {
   std::string format;
   int64_t max_length = 0;
   double validation_fraction = 0;
+  std::string tag_by;
+  std::vector<std::string> tags;  // names of the tags (document_tags.h) 0, 1, …; empty: none
   // Of a held-out set: unigram_loss (unigram.h) under the counts of the set it was held out from.
   std::optional<double> unigram_loss;
 };

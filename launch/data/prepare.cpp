@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <optional>
 #include <span>
 #include <thread>
@@ -12,6 +13,7 @@
 
 #include "launch/data/corpus.h"
 #include "launch/data/description.h"
+#include "launch/data/document_tags.h"
 #include "launch/data/indexed_writer.h"
 #include "launch/data/ordered_workers.h"
 #include "launch/data/tokenizer.h"
@@ -32,6 +34,7 @@ using RawDocuments = std::vector<RawDocument>;
 
 struct Encoded {
   std::vector<int32_t> tokens;
+  std::string tag;  // empty: none
   bool held_out = false;
 };
 
@@ -45,6 +48,12 @@ absl::Status check_options(const PrepareOptions& options) {
   if (options.inputs.empty()) return usage("nothing to prepare: give files or folders with --input");
   if (options.output.empty()) return usage("nowhere to write to: give a path without extension with --output");
   if (options.format != "text" && options.format != "jsonl") return usage("--format is text or jsonl");
+  if (!options.tag_by.empty() && options.tag_by != "folder" && options.tag_by != "file") {
+    return usage("--tag-by is folder or file");
+  }
+  if (!options.tag_by.empty() && options.format == "jsonl") {
+    return usage("--tag-by is for text; JSON lines say their \"tag\" themselves");
+  }
   if (options.max_length < 0) return usage("--max-length is at least 0");
   if (options.vocabulary_size < 1 || options.vocabulary_size > std::numeric_limits<int32_t>::max()) {
     return usage("--vocab-size is at least 1 and below 2^31");
@@ -53,6 +62,13 @@ absl::Status check_options(const PrepareOptions& options) {
     return usage("--validation-fraction is at least 0 and below 1");
   }
   return absl::OkStatus();
+}
+
+// By the path of a document's file; empty where `by` is.
+std::string tag_of(const std::string& file, const std::string& by) {
+  const std::filesystem::path path(file);
+  if (by == "folder") return path.parent_path().filename().string();
+  return by == "file" ? path.filename().string() : "";
 }
 
 // Uniform in [0, 1) by the text alone, so that equal documents end up on the same side.
@@ -77,6 +93,7 @@ class Preparation {
   absl::Status encode_all(const Tokenizer& tokenizer);
   absl::StatusOr<EncodedDocuments> encode(RawDocuments raw, const Tokenizer& tokenizer) const;
   absl::Status write(const EncodedDocuments& encoded);
+  int32_t number_of(const std::string& tag);
   absl::Status check_sides() const;
   std::string description(const Tokenizer& tokenizer, const IndexedWriter& data,
                           std::optional<double> unigram_loss) const;
@@ -90,6 +107,10 @@ class Preparation {
   std::optional<IndexedWriter> validation_;
   std::vector<int64_t> training_counts_;  // by token
   std::vector<int64_t> validation_counts_;
+  std::map<std::string, int32_t> tag_numbers_;
+  std::vector<std::string> tag_names_;
+  std::vector<int32_t> training_tags_;  // by document of the set
+  std::vector<int32_t> validation_tags_;
   int64_t documents_ = 0;
   int64_t text_bytes_ = 0;
 };
@@ -103,8 +124,8 @@ absl::StatusOr<Tokenizer> Preparation::make_tokenizer() {
       [&](RawDocuments raw) -> absl::StatusOr<std::vector<std::string>> {
         std::vector<std::string> lines;
         for (RawDocument& document : raw) {
-          SY_ASSIGN_OR_RETURN(const std::string text, document_text(std::move(document), format_));
-          for (std::string& line : cut_lines(text)) lines.push_back(std::move(line));
+          SY_ASSIGN_OR_RETURN(const DocumentText read, document_text(std::move(document), format_));
+          for (std::string& line : cut_lines(read.text)) lines.push_back(std::move(line));
         }
         return lines;
       },
@@ -138,8 +159,10 @@ absl::StatusOr<EncodedDocuments> Preparation::encode(RawDocuments raw, const Tok
   EncodedDocuments result;
   for (RawDocument& document : raw) {
     const std::string file(document.file);
-    SY_ASSIGN_OR_RETURN(const std::string text, document_text(std::move(document), format_));
+    SY_ASSIGN_OR_RETURN(DocumentText read, document_text(std::move(document), format_));
+    const std::string& text = read.text;
     if (text.empty()) continue;
+    if (!options_.tag_by.empty()) read.tag = tag_of(file, options_.tag_by);
     SY_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.encode(text));
     tokens.push_back(tokenizer.end_of_document());
     if (options_.max_length == 0 && tokens.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
@@ -147,7 +170,7 @@ absl::StatusOr<EncodedDocuments> Preparation::encode(RawDocuments raw, const Tok
                                                          " tokens is too long for the format; give --max-length"));
     }
     result.text_bytes += static_cast<int64_t>(text.size());
-    result.documents.push_back({std::move(tokens), held_out(text, options_.validation_fraction)});
+    result.documents.push_back({std::move(tokens), std::move(read.tag), held_out(text, options_.validation_fraction)});
   }
   return result;
 }
@@ -157,15 +180,26 @@ absl::Status Preparation::write(const EncodedDocuments& encoded) {
     IndexedWriter& data = document.held_out ? *validation_ : *training_;
     std::vector<int64_t>& counts = document.held_out ? validation_counts_ : training_counts_;
     for (const int32_t token : document.tokens) ++counts[static_cast<size_t>(token)];
+    std::vector<int32_t>& tags = document.held_out ? validation_tags_ : training_tags_;
+    const int32_t tag = number_of(document.tag);
     std::span<const int32_t> rest(document.tokens);
     const size_t most = options_.max_length > 0 ? static_cast<size_t>(options_.max_length) : rest.size();
     for (; !rest.empty(); rest = rest.subspan(std::min(most, rest.size()))) {
       SY_RETURN_IF_ERROR(data.add_document(rest.first(std::min(most, rest.size()))));
+      tags.push_back(tag);
     }
     ++documents_;
   }
   text_bytes_ += encoded.text_bytes;
   return absl::OkStatus();
+}
+
+// Tags are numbered in the order of their first documents.
+int32_t Preparation::number_of(const std::string& tag) {
+  if (tag.empty()) return -1;
+  const auto [entry, is_new] = tag_numbers_.emplace(tag, static_cast<int32_t>(tag_names_.size()));
+  if (is_new) tag_names_.push_back(tag);
+  return entry->second;
 }
 
 absl::Status Preparation::encode_all(const Tokenizer& tokenizer) {
@@ -205,6 +239,8 @@ std::string Preparation::description(const Tokenizer& tokenizer, const IndexedWr
                   .format = options_.format,
                   .max_length = options_.max_length,
                   .validation_fraction = options_.validation_fraction,
+                  .tag_by = options_.tag_by,
+                  .tags = tag_names_,
                   .unigram_loss = unigram_loss});
 }
 
@@ -239,10 +275,12 @@ absl::StatusOr<PrepareReport> Preparation::run() {
     report.validation_documents = validation_->documents();
     report.validation_tokens = validation_->tokens();
     report.unigram_loss = unigram_loss(training_counts_, validation_counts_);
+    SY_RETURN_IF_ERROR(write_tags(options_.output + kHeldOut, validation_tags_));
     SY_RETURN_IF_ERROR(validation_->commit());
     SY_RETURN_IF_ERROR(write_file_atomically(options_.output + kHeldOut + ".json",
                                              description(tokenizer, *validation_, report.unigram_loss)));
   }
+  SY_RETURN_IF_ERROR(write_tags(options_.output, training_tags_));
   SY_RETURN_IF_ERROR(training_->commit());
   const std::string text = description(tokenizer, *training_, std::nullopt);
   SY_RETURN_IF_ERROR(json.write(text.data(), static_cast<int64_t>(text.size())));

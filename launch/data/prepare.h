@@ -1,7 +1,7 @@
 // `switchyard prepare`: text to a tokenised data set. Writes PREFIX.bin and PREFIX.idx (indexed_dataset.h), PREFIX.json
 // (description.h), PREFIX.model where a tokenizer is trained, and PREFIX.validation.{bin,idx,json} where documents are
-// held out; the last then holds their unigram loss. Every document ends with </s>. The same options and inputs give the
-// same bytes on any number of threads.
+// held out; the last then holds their unigram loss; where documents have tags, PREFIX.tags as well. Every document ends
+// with </s>. The same options and inputs give the same bytes on any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,7 @@ struct PrepareOptions {
   std::string format = "text";     // text: one document a file; jsonl: one a line
   int64_t max_length = 0;          // longer documents are cut into documents of at most so many tokens; 0: never
   double validation_fraction = 0;  // of the documents, chosen by a hash of their text
+  std::string tag_by;              // text: tag documents by the name of their "folder" or "file"; empty: not at all
   int64_t threads = 0;             // 0: as many as there are cores
   std::function<void(const PrepareProgress&)> progress;
 };

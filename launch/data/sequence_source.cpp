@@ -49,7 +49,8 @@ absl::StatusOr<std::unique_ptr<SequenceSource>> open_sequences(const std::string
   if (prefix == kRandomTokens) return std::make_unique<RandomTokens>(options);
   SY_ASSIGN_OR_RETURN(IndexedDataset data, IndexedDataset::open(prefix));
   if (!options.tokenizer_hash.empty()) SY_RETURN_IF_ERROR(check_tokenizer(prefix, options.tokenizer_hash));
-  return TokenStream::create(std::move(data), options);
+  SY_ASSIGN_OR_RETURN(std::optional<DocumentTags> tags, DocumentTags::open(prefix, data.documents()));
+  return TokenStream::create(std::move(data), std::move(tags), options);
 }
 
 }  // namespace switchyard

@@ -19,7 +19,8 @@ struct SequenceRows {
   int64_t* tokens = nullptr;
   int64_t* targets = nullptr;
   int64_t* positions = nullptr;
-  int64_t first_row = 0;  // added to the piece starts
+  int64_t* tags = nullptr;  // null: not wanted
+  int64_t first_row = 0;    // added to the piece starts
 };
 
 // Used by one thread at a time.
@@ -30,6 +31,8 @@ class SequenceSource {
   virtual int64_t sequence() const = 0;  // S
   // After so many sequences the data begins anew, in another order. At least 1.
   virtual int64_t sequences_per_epoch() const = 0;
+  // Documents' tags are in [0, tags()), −1: none. 0: the data carries none.
+  virtual int64_t tags() const { return 0; }
   // Tells one data set from another.
   virtual uint64_t fingerprint() const = 0;
 

@@ -30,17 +30,21 @@ int64_t EpochOrder::ended_by(int64_t token) const {
   return std::upper_bound(ends_.begin(), ends_.end(), token) - ends_.begin();
 }
 
-absl::StatusOr<std::unique_ptr<TokenStream>> TokenStream::create(IndexedDataset data, const SourceOptions& options) {
+absl::StatusOr<std::unique_ptr<TokenStream>> TokenStream::create(IndexedDataset data, std::optional<DocumentTags> tags,
+                                                                 const SourceOptions& options) {
   if (data.tokens() < options.sequence) {
     return error(ErrorCategory::kBadData, absl::StrCat(data.prefix(), " has ", data.tokens(), " tokens in ",
                                                        data.documents(), " documents, less than one sequence of ",
                                                        options.sequence, "; prepare more text or lower data.sequence"));
   }
-  return std::unique_ptr<TokenStream>(new TokenStream(std::move(data), options));
+  return std::unique_ptr<TokenStream>(new TokenStream(std::move(data), std::move(tags), options));
 }
 
-TokenStream::TokenStream(IndexedDataset data, const SourceOptions& options)
-    : data_(std::move(data)), options_(options), sequences_per_epoch_(data_.tokens() / options.sequence) {}
+TokenStream::TokenStream(IndexedDataset data, std::optional<DocumentTags> tags, const SourceOptions& options)
+    : data_(std::move(data)),
+      tags_(std::move(tags)),
+      options_(options),
+      sequences_per_epoch_(data_.tokens() / options.sequence) {}
 
 const EpochOrder& TokenStream::order(int64_t epoch) {
   if (recent_ == nullptr || recent_->epoch() != epoch) std::swap(recent_, previous_);
@@ -75,6 +79,7 @@ absl::Status TokenStream::read_piece(int64_t document, int64_t skip, int64_t cou
   data_.read(first, count, tokens);
   std::copy(tokens + 1, tokens + count, targets);
   targets[count - 1] = -1;
+  if (rows.tags != nullptr) std::fill_n(rows.tags + row, count, tags_ ? (*tags_)[document] : -1);
   const bool goes_on = first + count < document_end;
   if (goes_on) data_.read(first + count, 1, targets + count - 1);
 

@@ -10,6 +10,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "launch/data/document_tags.h"
 #include "launch/data/indexed_dataset.h"
 #include "launch/data/permutation.h"
 #include "launch/data/sequence_source.h"
@@ -43,20 +44,23 @@ class EpochOrder {
 class TokenStream final : public SequenceSource {
  public:
   // kBadData where there is less than one sequence.
-  static absl::StatusOr<std::unique_ptr<TokenStream>> create(IndexedDataset data, const SourceOptions& options);
+  static absl::StatusOr<std::unique_ptr<TokenStream>> create(IndexedDataset data, std::optional<DocumentTags> tags,
+                                                             const SourceOptions& options);
 
   int64_t sequence() const override { return options_.sequence; }
   int64_t sequences_per_epoch() const override { return sequences_per_epoch_; }
-  uint64_t fingerprint() const override { return data_.fingerprint(); }
+  int64_t tags() const override { return tags_ ? tags_->count() : 0; }
+  uint64_t fingerprint() const override { return data_.fingerprint() ^ (tags_ ? tags_->fingerprint() : 0); }
   absl::Status read(int64_t n, const SequenceRows& rows, std::vector<int64_t>& piece_starts) override;
   int64_t targets(int64_t begin, int64_t end) override;
 
  private:
-  TokenStream(IndexedDataset data, const SourceOptions& options);
+  TokenStream(IndexedDataset data, std::optional<DocumentTags> tags, const SourceOptions& options);
   const EpochOrder& order(int64_t epoch);
   absl::Status read_piece(int64_t document, int64_t skip, int64_t count, const SequenceRows& rows, int64_t row);
 
   const IndexedDataset data_;
+  const std::optional<DocumentTags> tags_;
   const SourceOptions options_;
   const int64_t sequences_per_epoch_;
   // The two epochs used last: a step may lie on the boundary, and the next one is loaded ahead.

@@ -31,8 +31,8 @@ absl::StatusOr<std::vector<std::string>> texts(const std::vector<std::string>& f
   EXPECT_EQ(reader.bytes_read(), reader.bytes_total());
   std::vector<std::string> all;
   for (RawDocument& document : documents) {
-    SY_ASSIGN_OR_RETURN(std::string text, document_text(std::move(document), format));
-    all.push_back(std::move(text));
+    SY_ASSIGN_OR_RETURN(DocumentText read, document_text(std::move(document), format));
+    all.push_back(std::move(read.text));
   }
   return all;
 }

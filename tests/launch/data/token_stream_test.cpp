@@ -70,8 +70,8 @@ TEST(TokenStream, PacksLikeTheNaiveReference) {
     const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
     const SourceOptions options{.sequence = 1 + static_cast<int64_t>(random() % 33), .vocabulary = 1 << 30};
     if (total < options.sequence) continue;
-    const auto source = value_or_throw(
-        TokenStream::create(value_or_throw(IndexedDataset::open(write_documents(folder / "d", lengths))), options));
+    const auto source = value_or_throw(TokenStream::create(
+        value_or_throw(IndexedDataset::open(write_documents(folder / "d", lengths))), std::nullopt, options));
     std::vector<int64_t> order(lengths.size());
     std::iota(order.begin(), order.end(), 0);
     const auto expected = pack(lengths, order, options.sequence);
@@ -98,8 +98,8 @@ TEST(TokenStream, ShuffledEpochsAreThePackingOfAPermutation) {
     const int64_t S = 7;
     const auto data = [&] { return value_or_throw(IndexedDataset::open((folder / "d").string())); };
     write_documents(folder / "d", lengths);
-    const auto source = value_or_throw(
-        TokenStream::create(data(), {.sequence = S, .vocabulary = 1 << 30, .seed = 5u + static_cast<uint64_t>(trial)}));
+    const auto source = value_or_throw(TokenStream::create(
+        data(), std::nullopt, {.sequence = S, .vocabulary = 1 << 30, .seed = 5u + static_cast<uint64_t>(trial)}));
     const int64_t per_epoch = source->sequences_per_epoch();
     for (int64_t epoch = 0; epoch < 3; ++epoch) {
       const EpochOrder order(data(), per_epoch, 5u + static_cast<uint64_t>(trial), epoch);
