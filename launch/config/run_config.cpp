@@ -43,6 +43,21 @@ absl::Status CheckpointConfig::validate() const {
   return absl::OkStatus();
 }
 
+absl::Status RunConfig::validate() const {
+  const MoeConfig& moe = model.moe;
+  if (moe.share_layers > 1 && train.recompute == "layer") {
+    return error(
+        ErrorCategory::kBadConfig,
+        "train.recompute=layer does not go with model.moe.share_layers: a layer that is computed again must be "
+        "the only one that uses its experts");
+  }
+  const bool limited = moe.router.capacity.factor > 0 || moe.router.kind == "expert_choice";
+  if (moe.experts == 0 || !limited) return absl::OkStatus();
+  const double factor = moe.router.kind == "expert_choice" ? 1 : moe.router.capacity.factor;
+  const int64_t population = train.global_batch / train.accumulation * data.sequence;
+  return slots_per_expert(factor, population, moe.experts_per_token, moe.experts).status();
+}
+
 absl::Status compare_for_resume(RunConfig saved, RunConfig current) {
   const auto before = flat_values(schema_of(saved));
   std::string differences;

@@ -124,6 +124,7 @@ struct RunConfig {
     v.section("checkpoint", checkpoint, "saving and resuming");
     v.section("communication", communication, "between ranks");
   }
+  absl::Status validate() const;
 };
 
 // OK where `current` may go on from a checkpoint of a run with `saved`. Model, data, seed, batch, precision and the

@@ -5,6 +5,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "layers/moe/experts.h"
+#include "layers/moe/router/gate_network.h"
 #include "layers/moe/router/make_router.h"
 #include "parallel/dispatch/all_to_all.h"
 #include "parallel/dispatch/local.h"
@@ -24,28 +25,40 @@ std::unique_ptr<Part> decorate(const std::function<std::unique_ptr<Part>(std::un
   return decorator ? decorator(std::move(part)) : std::move(part);
 }
 
-std::unique_ptr<MoeLayer> make_moe(const std::string& name, int64_t width, const MoeConfig& config,
-                                   const BuildContext& context, const Decorators& decorators) {
+// `experts`: of the mixture layer before, which share_layers may pass on; this layer's afterwards.
+std::unique_ptr<MoeLayer> make_moe(int64_t layer, const DecoderConfig& model, const BuildContext& context,
+                                   const Decorators& decorators, std::shared_ptr<Experts>& experts) {
+  const std::string name = absl::StrCat("layers.", layer, ".moe");
+  const MoeConfig& config = model.moe;
+  const int64_t width = model.width;
   const Activation activation = activation_from_name(config.activation);
   const Placement placement = Placement::contiguous(config.experts, context.mesh.size(Axis::kExpert));
   std::unique_ptr<FeedForward> shared;
+  std::unique_ptr<Parameter> shared_gate;
   if (config.shared_experts > 0) {
     shared = std::make_unique<FeedForward>(name + ".shared", width, config.shared_experts * config.expert_width,
                                            activation, context);
   }
-  return std::make_unique<MoeLayer>(
-      decorate(decorators.router, make_router(name, width, config, context)),
-      decorate(decorators.dispatcher, make_dispatcher(placement, context.mesh)),
-      std::make_unique<Experts>(name, width, config.expert_width, activation, placement, context), std::move(shared));
+  if (config.shared_gate) {
+    shared_gate =
+        make_router_parameter(name + ".shared_gate", {1, width}, Initialisation::kNormal, context.init_scale, context);
+  }
+  if ((layer - config.first_dense) / config.every % config.share_layers == 0) {
+    experts = std::make_shared<Experts>(name, width, config.expert_width, activation, placement, context,
+                                        expert_sharing_from_name(config.share));
+  }
+  return std::make_unique<MoeLayer>(decorate(decorators.router, make_router(name, width, config, context)),
+                                    decorate(decorators.dispatcher, make_dispatcher(placement, context.mesh)), experts,
+                                    std::move(shared), std::move(shared_gate));
 }
 
 std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& config, const BuildContext& context,
-                                         const Decorators& decorators) {
+                                         const Decorators& decorators, std::shared_ptr<Experts>& experts) {
   const std::string name = absl::StrCat("layers.", layer);
   std::unique_ptr<FeedForward> dense;
   std::unique_ptr<MoeLayer> moe;
   if (config.is_moe_layer(layer)) {
-    moe = make_moe(name + ".moe", config.width, config.moe, context, decorators);
+    moe = make_moe(layer, config, context, decorators, experts);
   } else {
     dense = std::make_unique<FeedForward>(name + ".feed_forward", config.width, config.feed_forward.width,
                                           activation_from_name(config.feed_forward.activation), context);
@@ -71,8 +84,9 @@ std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabular
 
   auto embedding = make_vocabulary_parameter("embedding", vocabulary, config.width, context);
   std::vector<std::unique_ptr<DecoderBlock>> blocks;
+  std::shared_ptr<Experts> experts;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    blocks.push_back(make_block(layer, config, context, decorators));
+    blocks.push_back(make_block(layer, config, context, decorators, experts));
   }
   auto norm = make_norm("norm", config.width, context);
   std::unique_ptr<Parameter> head;

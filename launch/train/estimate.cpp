@@ -71,12 +71,14 @@ MemoryEstimate estimate_memory(const Job& job) {
 
   // Other ranks' experts are not listed here, but all experts of a layer are alike.
   const DecoderConfig& model = job.config.model;
-  const int64_t projections = moe.activation == "swiglu" ? 3 : 2;
-  const int64_t expert = projections * moe.expert_width * model.width;
+  const int64_t matrix = moe.expert_width * model.width;
+  const int64_t up = moe.activation == "swiglu" ? 2 : 1;
+  const int64_t shared = moe.share == "up" ? up : moe.share == "down" ? 1 : 0, own = up + 1 - shared;
+  int64_t mixtures = 0;
   for (int64_t layer = 0; layer < model.layers; ++layer) {
     if (!model.is_moe_layer(layer)) continue;
-    estimate.model_parameters += moe.experts * expert;
-    estimate.active_parameters += moe.experts_per_token * expert;
+    if (mixtures++ % moe.share_layers == 0) estimate.model_parameters += (moe.experts * own + shared) * matrix;
+    estimate.active_parameters += (moe.experts_per_token * own + shared) * matrix;
   }
   for (const Parameter* parameter : job.model->parameters()) {
     for (const Slice& slice : parameter->slices()) {

@@ -18,6 +18,19 @@ absl::StatusOr<std::unique_ptr<SequenceSource>> open_source(const Job& job, cons
   return open_sequences(prefix, options);
 }
 
+absl::Status check_tags(const MoeConfig& moe, const std::string& prefix, int64_t tags) {
+  if (moe.experts == 0 || moe.router.kind != "supervised") return absl::OkStatus();
+  if (tags == 0) {
+    return error(ErrorCategory::kBadConfig,
+                 absl::StrCat("model.moe.router.kind=supervised learns from tags, but ", prefix,
+                              " carries none; prepare it with --tag-by, or from JSON lines with a \"tag\""));
+  }
+  if (tags <= moe.router.labels) return absl::OkStatus();
+  return error(ErrorCategory::kBadConfig,
+               absl::StrCat(prefix, " carries ", tags, " tags, more than model.moe.router.labels=", moe.router.labels,
+                            "; set it to ", tags));
+}
+
 }  // namespace
 
 absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config) {
@@ -55,6 +68,7 @@ absl::Status open_data(Job& job) {
   const RunConfig& config = job.config;
   const DataRank data{.ranks = job.mesh.size(Axis::kData), .rank = job.mesh.index(Axis::kData)};
   SY_ASSIGN_OR_RETURN(auto train, open_source(job, config.data.train, true));
+  SY_RETURN_IF_ERROR(check_tags(config.model.moe, config.data.train, train->tags()));
   job.state.data = checksum_text(train->fingerprint());
   job.batches =
       std::make_unique<BatchLoader>(std::move(train), BatchLoader::Options{.global_batch = config.train.global_batch,

@@ -34,6 +34,11 @@ void for_each_expert(std::span<const int64_t> counts, const Work& work) {
   }
 }
 
+// Expert e's matrix; all have the same one where the stack has but one.
+at::Tensor of_expert(const at::Tensor& stacked, int64_t e) {
+  return stacked[stacked.size(0) == 1 ? 0 : e];
+}
+
 // Room for one expert's rows at a time, so that it stays in the cache.
 at::Tensor scratch(std::span<const int64_t> counts, int64_t width, const at::Tensor& like) {
   return at::empty({*std::max_element(counts.begin(), counts.end()), width}, like.options());
@@ -75,9 +80,9 @@ at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<cons
   at::Tensor y_RD = at::empty(rows_RD.sizes(), rows_RD.options());
   for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
-    matmul(h, rows_RD.narrow(0, first, rows), up_EPD[e], {.transpose_b = true});
+    matmul(h, rows_RD.narrow(0, first, rows), of_expert(up_EPD, e), {.transpose_b = true});
     activation_forward(block.activation, h, a);
-    matmul(y_RD.narrow(0, first, rows), a, down_EDF[e], {.transpose_b = true});
+    matmul(y_RD.narrow(0, first, rows), a, of_expert(down_EDF, e), {.transpose_b = true});
   });
   return y_RD;
 }
@@ -94,11 +99,11 @@ at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at
   for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor x = rows_RD.narrow(0, first, rows), g = g_RD.narrow(0, first, rows);
     const at::Tensor a = activated.narrow(0, 0, rows), d_h = gradient.narrow(0, 0, rows);
-    matmul(a, g, down_EDF[e]);
+    matmul(a, g, of_expert(down_EDF, e));
     activation_backward(block.activation, h_RP.narrow(0, first, rows), a, d_h, a);
-    matmul(block.down.gradient()[e], g, a, {.transpose_a = true, .accumulate = true});
-    matmul(block.up.gradient()[e], d_h, x, {.transpose_a = true, .accumulate = true});
-    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, up_EPD[e]);
+    matmul(of_expert(block.down.gradient(), e), g, a, {.transpose_a = true, .accumulate = true});
+    matmul(of_expert(block.up.gradient(), e), d_h, x, {.transpose_a = true, .accumulate = true});
+    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e));
   });
   return d_RD;
 }
@@ -135,39 +140,52 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
 
 }  // namespace
 
+ExpertSharing expert_sharing_from_name(std::string_view name) {
+  if (name == "up") return ExpertSharing::kUp;
+  if (name == "down") return ExpertSharing::kDown;
+  SY_CHECK(name == "none");
+  return ExpertSharing::kNone;
+}
+
 Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, Activation activation,
-                 const Placement& placement, const BuildContext& context)
+                 const Placement& placement, const BuildContext& context, ExpertSharing sharing)
     : activation_(activation) {
   const Mesh& mesh = context.mesh;
   SY_CHECK_EQ(static_cast<int>(placement.experts_of.size()), mesh.size(Axis::kExpert));
-  const std::vector<int64_t>& experts = placement.experts_of[mesh.index(Axis::kExpert)];
-  local_experts_ = static_cast<int64_t>(experts.size());
-  if (experts.empty()) return;
-
+  std::vector<std::string> own;
+  for (const int64_t e : placement.experts_of[mesh.index(Axis::kExpert)]) {
+    own.push_back(absl::StrCat(name, ".experts.", e));
+  }
+  local_experts_ = static_cast<int64_t>(own.size());
+  const std::vector<std::string> shared{name + ".experts.shared"};
+  const AxisSet own_ranks{Axis::kExpertData}, shared_ranks{Axis::kExpertData, Axis::kExpert};
   const auto [begin, end] = cut(expert_width, mesh.size(Axis::kExpertTensor), mesh.index(Axis::kExpertTensor));
   const int64_t part = end - begin;
-  const AxisSet partial = {Axis::kExpertData};
-  std::vector<Slice> up_slices, down_slices;
-  const auto add_up = [&](const std::string& tensor) {
-    const auto position = static_cast<int64_t>(up_slices.size());
-    up_slices.push_back({.spec = {tensor, {expert_width, width}, {{begin, 0}, {part, width}}, partial, partial},
-                         .offset = position * part * width,
-                         .scale = context.init_scale});
+
+  // A stack of one matrix for each name, each made of slices [rows, columns] with the given box's offset.
+  const auto stack = [&](bool is_shared, const std::vector<std::string>& tensors, const std::vector<int64_t>& shape,
+                         const Box& box, double scale) -> std::unique_ptr<Parameter> {
+    const std::vector<std::string>& names = is_shared ? shared : own;
+    if (names.empty()) return nullptr;
+    const AxisSet& ranks = is_shared ? shared_ranks : own_ranks;
+    std::vector<Slice> slices;
+    for (const std::string& expert : names) {
+      for (const std::string& tensor : tensors) {
+        slices.push_back({.spec = {absl::StrCat(expert, ".", tensor), shape, box, ranks, ranks},
+                          .offset = static_cast<int64_t>(slices.size()) * box.numel(),
+                          .scale = scale});
+      }
+    }
+    const std::vector<int64_t> storage{static_cast<int64_t>(names.size()),
+                                       static_cast<int64_t>(tensors.size()) * box.extent[0], box.extent[1]};
+    return std::make_unique<Parameter>(storage, context.options(), std::move(slices));
   };
-  for (const int64_t e : experts) {
-    const std::string expert = absl::StrCat(name, ".experts.", e);
-    if (activation == Activation::kSwiglu) add_up(expert + ".gate");
-    add_up(expert + ".up");
-    const auto position = static_cast<int64_t>(down_slices.size());
-    down_slices.push_back(
-        {.spec = {expert + ".down", {width, expert_width}, {{0, begin}, {width, part}}, partial, partial},
-         .offset = position * part * width,
-         .scale = context.residual_init_scale});
-  }
-  up_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, pre_activation_width(activation, part), width},
-                                    context.options(), std::move(up_slices));
-  down_ = std::make_unique<Parameter>(std::vector<int64_t>{local_experts_, width, part}, context.options(),
-                                      std::move(down_slices));
+  const std::vector<std::string> up_tensors =
+      activation == Activation::kSwiglu ? std::vector<std::string>{"gate", "up"} : std::vector<std::string>{"up"};
+  up_ = stack(sharing == ExpertSharing::kUp, up_tensors, {expert_width, width}, {{begin, 0}, {part, width}},
+              context.init_scale);
+  down_ = stack(sharing == ExpertSharing::kDown, {"down"}, {width, expert_width}, {{0, begin}, {width, part}},
+                context.residual_init_scale);
 }
 
 at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> counts) {
@@ -190,8 +208,10 @@ at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> 
 }
 
 ParameterList Experts::parameters() {
-  if (local_experts_ == 0) return {};
-  return {up_.get(), down_.get()};
+  ParameterList list;
+  if (up_) list.push_back(up_.get());
+  if (down_) list.push_back(down_.get());
+  return list;
 }
 
 }  // namespace switchyard

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,13 +17,19 @@
 
 namespace switchyard {
 
+// Which matrices a layer's experts have in common.
+enum class ExpertSharing { kNone, kUp, kDown };
+// "none", "up" or "down"; anything else is a bug (configs check with one_of).
+ExpertSharing expert_sharing_from_name(std::string_view name);
+
 class Experts {
  public:
   // `name`: of the layer's MoE, e.g. "layers.3.moe"; expert e's logical tensors are name.experts.e.{gate,up} [F,D], cut
   // by rows over expert_tensor, and name.experts.e.down [D,F], cut by columns; gate is SwiGLU's alone. `placement` is
-  // over the mesh's expert axis and may leave this rank without experts. D: width, F: expert_width.
+  // over the mesh's expert axis and may leave this rank without experts. D: width, F: expert_width. What is shared is
+  // called name.experts.shared.* and held by every rank of the expert axis, each of which sees its experts' rows only.
   Experts(const std::string& name, int64_t width, int64_t expert_width, Activation activation,
-          const Placement& placement, const BuildContext& context);
+          const Placement& placement, const BuildContext& context, ExpertSharing sharing = ExpertSharing::kNone);
 
   // rows_RD: rows grouped by local expert in ascending id, counts[i] of them for the i-th; dtype of the context.
   // Returns [R,D] in the same order; with expert_tensor > 1 only this rank's part of the sum over it. Local: no
@@ -32,7 +39,7 @@ class Experts {
   // whatever other experts are in the block.
   at::Tensor forward(const at::Tensor& rows_RD, std::span<const int64_t> counts);
 
-  // In the order of use; none on a rank without experts.
+  // In the order of use; on a rank without experts what is shared, if anything.
   ParameterList parameters();
 
   int64_t local_experts() const { return local_experts_; }
@@ -40,6 +47,7 @@ class Experts {
  private:
   Activation activation_;
   int64_t local_experts_;
+  // Null on a rank without experts, unless shared; shared ones are stacks of one.
   std::unique_ptr<Parameter> up_;    // [experts, P, D], P: pre_activation_width of the local part of F
   std::unique_ptr<Parameter> down_;  // [experts, D, local part of F]
 };

@@ -2,27 +2,52 @@
 
 #include <ATen/ATen.h>
 
+#include "layers/moe/router/gate.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
+namespace {
+
+// Every expert computes `rows` rows, zeros after its own.
+at::Tensor run_padded(Experts& experts, const at::Tensor& rows_RD, const std::vector<int64_t>& counts, int64_t rows) {
+  std::vector<at::Tensor> places;
+  for (size_t e = 0; e < counts.size(); ++e) {
+    SY_CHECK_LE(counts[e], rows);
+    const int64_t first = static_cast<int64_t>(e) * rows;
+    places.push_back(at::arange(first, first + counts[e], at::kLong));
+  }
+  if (places.empty()) return experts.forward(rows_RD, counts);
+  const at::Tensor place_R = at::cat(places);
+  const std::vector<int64_t> padded(counts.size(), rows);
+  const at::Tensor zeros = at::zeros({static_cast<int64_t>(counts.size()) * rows, rows_RD.size(1)}, rows_RD.options());
+  return experts.forward(zeros.index_copy(0, place_R, rows_RD), padded).index_select(0, place_R);
+}
+
+}  // namespace
 
 MoeLayer::MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher,
-                   std::unique_ptr<Experts> experts, std::unique_ptr<FeedForward> shared)
+                   std::shared_ptr<Experts> experts, std::unique_ptr<FeedForward> shared,
+                   std::unique_ptr<Parameter> shared_gate_1D)
     : router_(std::move(router)),
       dispatcher_(std::move(dispatcher)),
       experts_(std::move(experts)),
-      shared_(std::move(shared)) {}
+      shared_(std::move(shared)),
+      shared_gate_(std::move(shared_gate_1D)) {}
 
 MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context) {
   RouterOutput routed = router_->route(x_tD, context);
   statistics_ = std::move(routed.statistics);
   choice_ = std::move(routed.choice);
   const Dispatched sent = dispatcher_->dispatch(x_tD, routed.routing);
-  const at::Tensor y_RD = experts_->forward(sent.rows_RD, sent.counts);
+  const at::Tensor y_RD = routed.rows_per_expert > 0
+                              ? run_padded(*experts_, sent.rows_RD, sent.counts, routed.rows_per_expert)
+                              : experts_->forward(sent.rows_RD, sent.counts);
   at::Tensor y_tD = dispatcher_->combine(y_RD, routed.routing.weights, sent.plan);
   if (shared_) {
     SY_CHECK_LE(x_tD.size(0), context.data_rank_tokens);
-    y_tD = y_tD + shared_->forward(x_tD, context.data_rank_tokens);
+    at::Tensor shared_tD = shared_->forward(x_tD, context.data_rank_tokens);
+    if (shared_gate_) shared_tD = shared_tD * at::sigmoid(gate(x_tD, *shared_gate_)).to(shared_tD.scalar_type());
+    y_tD = y_tD + shared_tD;
   }
   return {y_tD, routed.auxiliary_loss};
 }
@@ -32,6 +57,7 @@ ParameterList MoeLayer::parameters() {
   const auto append = [&list](const ParameterList& more) { list.insert(list.end(), more.begin(), more.end()); };
   append(experts_->parameters());
   if (shared_) append(shared_->parameters());
+  if (shared_gate_) list.push_back(shared_gate_.get());
   return list;
 }
 

@@ -22,9 +22,11 @@ struct MoeOutput {
 
 class MoeLayer {
  public:
-  // `shared` null: no shared experts. Its width is that of all shared experts together: what they give is added up.
-  MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher, std::unique_ptr<Experts> experts,
-           std::unique_ptr<FeedForward> shared);
+  // `experts`: other layers may have them too. `shared` null: no shared experts. Its width is that of all shared
+  // experts together: what they give is added up, and weighed by the sigmoid of shared_gate_1D · x where there is one
+  // (Qwen2-MoE).
+  MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher, std::shared_ptr<Experts> experts,
+           std::unique_ptr<FeedForward> shared, std::unique_ptr<Parameter> shared_gate_1D = nullptr);
 
   // x_tD: this rank's tokens, possibly none. Collective over the ranks of the routing population and of the dispatch
   // group. Failures of the wire are thrown as StatusError.
@@ -38,8 +40,9 @@ class MoeLayer {
  private:
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;
-  std::unique_ptr<Experts> experts_;
+  std::shared_ptr<Experts> experts_;
   std::unique_ptr<FeedForward> shared_;
+  std::unique_ptr<Parameter> shared_gate_;
   RouterStatistics statistics_;
   Choice choice_;
 };

@@ -67,6 +67,7 @@ const std::vector<std::pair<AxisSet, std::vector<Purpose>>>& group_table() {
       {{kData, kTensor}, {kControl, kLayer, kGradient}},
       {{kData, kKvReplica}, {kControl, kGradient}},
       {{kExpertData}, {kControl, kGradient}},
+      {{kExpertData, kExpert}, {kControl, kGradient}},
       {{kExpert, kExpertTensor}, {kControl, kDispatch}},
   };
   return table;

@@ -67,8 +67,8 @@ class Mesh {
   // Number of ranks that differ only along `axes`, and this rank's index among them (rank order).
   int group_size(const AxisSet& axes) const;
   int group_index(const AxisSet& axes) const;
-  // The communicator over `axes`. All groups that the framework uses are made by create(): {data}, {tensor},
-  // {data, tensor}, {data, kv_replica}, {expert_data}, {expert, expert_tensor}; others are a bug.
+  // The communicator over `axes`, one of those that create() makes: {data}, {tensor}, {data, tensor},
+  // {data, kv_replica}, {expert_data}, {expert_data, expert}, {expert, expert_tensor}; others are a bug.
   Communicator& group(const AxisSet& axes, Purpose purpose) const;
 
  private:

@@ -1,6 +1,7 @@
 #include "tests/support/decoder_case.h"
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include "launch/train/assemble.h"
 #include "parallel/gradient/clip.h"
@@ -101,6 +102,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
         }
       }
       throw_if_error(optimizer.update(what.lr[step], clip_factor(norm, what.optimizer.clip)));
+      for (const auto& [layer, moe] : model->moe_layers()) moe->router().finish_step();
       if (mesh.world().rank() == 0) {
         run.loss.push_back(loss);
         run.auxiliary_loss.push_back(auxiliary_loss);
@@ -110,6 +112,15 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
     for (const TensorPart& tensor : optimizer.state()) {
       if (tensor.name.starts_with("optimizer.")) continue;
       parameters.add(tensor.name, tensor.shape, tensor.box, tensor.data.cpu());
+    }
+    for (const auto& [layer, moe] : model->moe_layers()) {
+      for (const RouterBuffer& buffer : moe->router().buffers()) {
+        const Box whole = Box::whole(buffer.value.sizes().vec());
+        const at::Tensor first = buffer.value.clone();
+        throw_if_error(mesh.world().broadcast(first, 0).wait());
+        EXPECT_TRUE(at::equal(first, buffer.value)) << buffer.name << " differs between ranks";
+        if (mesh.world().rank() == 0) parameters.add(buffer.name, whole.extent, whole, buffer.value);
+      }
     }
   });
   run.gradients = gradients.take();

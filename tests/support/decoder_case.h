@@ -31,7 +31,7 @@ struct DecoderCase {
 struct DecoderRun {
   std::vector<double> loss, auxiliary_loss, grad_norm;  // of each step
   std::map<std::string, at::Tensor> gradients;          // of the first step, before clipping
-  std::map<std::string, at::Tensor> parameters;         // masters after the last step
+  std::map<std::string, at::Tensor> parameters;         // masters and routers' buffers after the last step
   at::Tensor logits;                                    // [tokens, V] of the first step, before any update
 };
 

@@ -11,8 +11,12 @@ GlobalStep random_step(int64_t sequences, int64_t sequence, int64_t vocabulary, 
                        uint64_t seed) {
   const int64_t n = sequences * sequence;
   const CounterRandom random(seed, hash_name("test tokens"));
-  GlobalStep step{sequence, at::empty({n}, at::kLong), at::empty({n}, at::kLong), at::empty({n}, at::kLong),
-                  at::empty({n}, at::kLong)};
+  GlobalStep step{sequence,
+                  at::empty({n}, at::kLong),
+                  at::empty({n}, at::kLong),
+                  at::empty({n}, at::kLong),
+                  at::empty({n}, at::kLong),
+                  {}};
   int64_t* tokens = step.tokens.mutable_data_ptr<int64_t>();
   int64_t* targets = step.targets.mutable_data_ptr<int64_t>();
   int64_t* positions = step.positions.mutable_data_ptr<int64_t>();
@@ -25,6 +29,7 @@ GlobalStep random_step(int64_t sequences, int64_t sequence, int64_t vocabulary, 
     positions[t] = begins ? 0 : positions[t - 1] + 1;
     if (begins && t % sequence != 0) targets[t - 1] = -1;
   }
+  step.tags = at::remainder(step.piece, 4) - 1;
   return step;
 }
 
@@ -41,6 +46,7 @@ TokenBatch cut_batch(const GlobalStep& step, int64_t part, int64_t parts, int64_
   batch.tokens = step.tokens.narrow(0, first, rows);
   batch.targets = step.targets.narrow(0, first, rows);
   batch.positions = step.positions.narrow(0, first, rows);
+  if (step.tags.defined()) batch.tags = step.tags.narrow(0, first, rows);
   const int64_t* piece = step.piece.const_data_ptr<int64_t>() + first;
   for (int64_t t = 0; t < rows; ++t) {
     if (t == 0 || piece[t] != piece[t - 1]) batch.piece_starts.push_back(t);

@@ -13,6 +13,7 @@ namespace switchyard {
 struct GlobalStep {
   int64_t sequence = 0;
   at::Tensor tokens, targets, positions, piece;
+  at::Tensor tags = {};  // undefined: none
 };
 
 // Random documents: about one token in `document_length` begins a new one. The same for the same seed.

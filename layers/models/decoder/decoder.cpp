@@ -1,5 +1,7 @@
 #include "layers/models/decoder/decoder.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "layers/ops/cross_entropy.h"
@@ -119,8 +121,10 @@ std::map<int64_t, MoeLayer*> Decoder::moe_layers() const {
 ParameterList Decoder::parameters() {
   ParameterList list{embedding_.get()};
   for (const auto& block : blocks_) {
-    const ParameterList more = block->parameters();
-    list.insert(list.end(), more.begin(), more.end());
+    for (Parameter* parameter : block->parameters()) {
+      const bool listed = std::find(list.begin(), list.end(), parameter) != list.end();  // experts shared by layers
+      if (!listed) list.push_back(parameter);
+    }
   }
   list.push_back(norm_.get());
   if (head_) list.push_back(head_.get());

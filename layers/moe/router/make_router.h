@@ -15,4 +15,11 @@ namespace switchyard {
 std::unique_ptr<Router> make_router(const std::string& name, int64_t width, const MoeConfig& config,
                                     const BuildContext& context);
 
+// The same from separate parts, also where make_router() takes one fused kernel.
+std::unique_ptr<Router> compose_router(const std::string& name, int64_t width, const MoeConfig& config,
+                                       const BuildContext& context);
+
+// Whether SoftmaxRouter does all that the config asks for.
+bool has_fused_kernel(const RouterConfig& config);
+
 }  // namespace switchyard

@@ -40,8 +40,9 @@ struct RouterOutput {
   // and the parts, so that the sum over ranks and parts is the step's. NaN on all ranks where a logit of any is not
   // finite, so that the step is skipped.
   at::Tensor auxiliary_loss;
-  RouterStatistics statistics;
-  Choice choice;  // what replay() takes; routing without what the capacity dropped
+  RouterStatistics statistics = {};
+  int64_t rows_per_expert = 0;  // each expert's rows are to be filled up to so many; 0: not at all
+  Choice choice = {};           // what replay() takes; routing without what the capacity dropped
 };
 
 // State that is no parameter: equal on all ranks of the population, saved in checkpoints and loaded from them.

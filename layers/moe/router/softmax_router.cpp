@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "layers/moe/router/composed_router.h"
 #include "layers/moe/router/gate.h"
 #include "layers/moe/router/population.h"
 #include "layers/moe/router/softmax_top_k.h"
@@ -133,20 +134,23 @@ SoftmaxRouter::SoftmaxRouter(const std::string& name, int64_t width, const MoeCo
 RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& context) {
   const Losses losses{.aux_loss = config_.aux_loss,
                       .z_loss = config_.z_loss,
-                      .renormalise = config_.renormalise,
+                      .renormalise = config_.renormalise || config_.top_k_first,
                       .experts_per_token = experts_per_token_,
                       .tokens = static_cast<double>(std::max<int64_t>(1, context.population)),
                       .parts = static_cast<double>(context.parts)};
   Chosen result;
+  if (config_.balance.force) {
+    result.given_N = balanced_choice(x_tD.size(0), gate_->value().size(0), experts_per_token_, context).experts;
+  }
   if (const Choice* given = replay_.next(context)) result.given_N = given->experts;
   const variable_list outputs = ChooseFunction::apply(gate(x_tD, *gate_), losses, population_, result);
   const int64_t tokens = x_tD.size(0);
   Routing routing{
       .offsets = at::arange(0, (tokens + 1) * experts_per_token_, experts_per_token_, x_tD.options().dtype(at::kLong)),
       .experts = result.top.experts_N,
-      .weights = outputs[0]};
+      .weights = config_.scale == 1 ? outputs[0] : outputs[0] * config_.scale};
   Choice choice{.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
-  return {std::move(routing), outputs[1], std::move(result.statistics), std::move(choice)};
+  return {std::move(routing), outputs[1], std::move(result.statistics), 0, std::move(choice)};
 }
 
 }  // namespace switchyard

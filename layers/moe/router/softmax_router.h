@@ -1,6 +1,7 @@
-// Top-k of a softmax over all experts (Shazeer et al., 2017), with the load-balance loss of Switch Transformers (Fedus
-// et al., 2021) and the z-loss of ST-MoE (Zoph et al., 2022). With f_e the share of the population's T·K slots that
-// went to expert e and P_e its mean probability over the population's T tokens:
+// Kind softmax where it is all that is asked for (has_fused_kernel), in one kernel each way: top-k of a softmax over
+// all experts (Shazeer et al., 2017), with the load-balance loss of Switch Transformers (Fedus et al., 2021) and the
+// z-loss of ST-MoE (Zoph et al., 2022). With f_e the share of the population's T·K slots that went to expert e and P_e
+// its mean probability over the population's T tokens:
 //   auxiliary loss = aux_loss · E · Σ_e f_e · P_e + z_loss · mean over tokens of (log Σ_e exp logit_e)²
 // f_e counts and takes no gradient. Logits and everything after them are fp32 (fp64 under fp64): under bf16 the product
 // of the bf16 activations and weights is taken and kept in fp32, forward and backward.

@@ -64,7 +64,8 @@ checkpoint: {every: 200, keep: 3, resume: auto}
 
 TEST(RunConfig, ShippedConfigsAreReadAndReadBack) {
   int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(SWITCHYARD_SOURCE "/configs")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(SWITCHYARD_SOURCE "/configs")) {
+    if (entry.is_directory()) continue;
     SCOPED_TRACE(entry.path());
     const auto config = read_config<RunConfig>(entry.path().string(), {});
     ASSERT_TRUE(config.ok()) << config.status();
@@ -75,6 +76,14 @@ TEST(RunConfig, ShippedConfigsAreReadAndReadBack) {
     ++count;
   }
   EXPECT_GE(count, 2);
+}
+
+TEST(RunConfig, ACapacityThatRoundsToZeroIsRefused) {
+  const auto config = parse(kData, {"train.global_batch=1", "data.sequence=4", "model.moe.experts=64",
+                                    "model.moe.experts_per_token=1", "model.moe.router.capacity.factor=2"});
+  ASSERT_FALSE(config.ok());
+  EXPECT_EQ(error_category(config.status()), ErrorCategory::kBadConfig);
+  EXPECT_THAT(std::string(config.status().message()), testing::HasSubstr("capacity rounds to zero"));
 }
 
 TEST(RunConfig, PartsOfAStepMustBeEqual) {

@@ -44,6 +44,52 @@ INSTANTIATE_TEST_SUITE_P(Precisions, ResumeBits,
                            return std::get<0>(of.param) + "_" + std::to_string(std::get<1>(of.param)) + "_ranks";
                          });
 
+// What routers keep beside parameters goes with the checkpoint, to any number of ranks.
+TEST_F(ResumeTest, RoutersBuffersGoOnOnOtherLayouts) {
+  for (const std::vector<std::string>& router :
+       {std::vector<std::string>{"model.moe.router.kind=sigmoid", "model.moe.router.balance.bias_rate=0.01"},
+        std::vector<std::string>{"model.moe.router.kind=bayesian"}}) {
+    SCOPED_TRACE(router[0]);
+    const auto with = [&](const std::string& folder, const std::string& more) {
+      std::vector<std::string> all = router;
+      all.push_back(more);
+      return config(router[0] + folder, all);
+    };
+    const RunConfig whole = with("whole", "checkpoint.every=3");
+    expect_done(whole, 2);
+    expect_stopped(with("halves", "parallel.expert=2"), 2, 3);
+    const RunConfig rest = with("halves", "checkpoint.every=100");
+    expect_done(rest, 3);
+
+    const auto middle = tensors(whole, 3), expected = tensors(whole, 6), found = tensors(rest, 6);
+    int buffers = 0;
+    for (const auto& [name, bytes] : expected) {
+      if (!name.ends_with(".bias") && !name.ends_with(".posterior")) continue;
+      ++buffers;
+      EXPECT_NE(middle.at(name), bytes) << name << " does not move: the test is blind";
+      ASSERT_EQ(found.at(name).size(), bytes.size());
+      EXPECT_TRUE(found.at(name) == bytes) << name;
+    }
+    EXPECT_EQ(buffers, 1);
+    EXPECT_NEAR(records(rest).back()["loss"], records(whole).back()["loss"], 1e-9);
+  }
+}
+
+TEST_F(ResumeTest, ThePosteriorOfAnotherModelIsRefused) {
+  const RunConfig saved = config("run", {"model.moe.router.kind=bayesian"});
+  expect_stopped(saved, 1, 1);
+  const absl::Status status =
+      run(config("run", {"model.moe.router.kind=bayesian", "model.moe.router.bayesian.clusters=3"}), 1);
+  EXPECT_EQ(error_category(status), ErrorCategory::kBadConfig) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("clusters was 8 and is now 3"));
+}
+
+TEST_F(ResumeTest, SupervisedRoutingNeedsTags) {
+  const absl::Status status = run(config("run", {"model.moe.router.kind=supervised"}), 2);
+  EXPECT_EQ(error_category(status), ErrorCategory::kBadConfig) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("carries none; prepare it with --tag-by"));
+}
+
 struct NextLayout {
   std::string name;
   int ranks;
@@ -136,6 +182,7 @@ TEST_F(ResumeTest, DivergenceLeavesTheLastGoodCheckpoint) {
   EXPECT_EQ(error_category(status), ErrorCategory::kDiverged) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("3 steps in a row, up to step 6"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("lower optimizer.lr: the command"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the router's logits of layer 1 were not finite on rank 0"));
   const auto found = records(config("run"));
   ASSERT_EQ(found.size(), 6u);
   EXPECT_FALSE(found[2].contains("skipped"));

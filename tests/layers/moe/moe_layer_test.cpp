@@ -6,7 +6,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "layers/moe/router/softmax_router.h"
+#include "layers/moe/router/gate_network.h"
+#include "layers/moe/router/make_router.h"
 #include "parallel/dispatch/all_to_all.h"
 #include "parallel/parameter/initialise.h"
 #include "tests/layers/moe/logical_gradients.h"
@@ -39,11 +40,17 @@ std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) 
     shared = std::make_unique<FeedForward>("moe.shared", kWidth, config.shared_experts * config.expert_width,
                                            activation, context);
   }
+  std::unique_ptr<Parameter> shared_gate;
+  if (config.shared_gate) {
+    shared_gate = make_router_parameter("moe.shared_gate", {1, kWidth}, Initialisation::kNormal, 0.3, context);
+  }
   Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
   return std::make_unique<MoeLayer>(
-      std::make_unique<SoftmaxRouter>("moe", kWidth, config, context),
+      make_router("moe", kWidth, config, context),
       std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor)),
-      std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context), std::move(shared));
+      std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context,
+                                expert_sharing_from_name(config.share)),
+      std::move(shared), std::move(shared_gate));
 }
 
 void run(const Case& c, const MeshShape& shape, Result& result) {
@@ -107,12 +114,78 @@ TEST(MoeLayer, IsTheSameOnEveryLayout) {
 }
 
 TEST(MoeLayer, IsTheSameOnEveryLayoutWithoutGateAndSharedExperts) {
-  expect_same_on_every_layout({.tokens = 40,
-                               .config = {.experts = 3,
-                                          .experts_per_token = 1,
-                                          .expert_width = 7,
-                                          .activation = "gelu",
-                                          .router = {.renormalise = false, .aux_loss = 1, .z_loss = 1}}});
+  RouterConfig router;
+  router.renormalise = false;
+  router.aux_loss = router.z_loss = 1;
+  expect_same_on_every_layout(
+      {.tokens = 40,
+       .config = {.experts = 3, .experts_per_token = 1, .expert_width = 7, .activation = "gelu", .router = router}});
+}
+
+TEST(MoeLayer, IsTheSameOnEveryLayoutWithSharedMatricesAndGate) {
+  RouterConfig router;
+  router.capacity = {.factor = 0.8, .pad = true};
+  for (const char* share : {"up", "down"}) {
+    expect_same_on_every_layout({.tokens = 61,
+                                 .config = {.experts = 5,
+                                            .experts_per_token = 2,
+                                            .expert_width = 18,
+                                            .shared_experts = 1,
+                                            .shared_gate = true,
+                                            .share = share,
+                                            .router = router}});
+  }
+}
+
+// Experts with one matrix in common are experts of their own that happen to be equal there.
+TEST(MoeLayer, ASharedMatrixIsTheSameMatrixInEveryExpert) {
+  run_mesh(mesh_shape(1), [](const Mesh& mesh) {
+    const at::Tensor x = at::sin(at::arange(30 * kWidth, at::kDouble)).view({30, kWidth});
+    for (const std::string share : {"up", "down"}) {
+      MoeConfig config{.experts = 3, .experts_per_token = 2, .expert_width = 8, .share = share, .router = {}};
+      const auto shared = make_layer(config, mesh);
+      config.share = "none";
+      const auto apart = make_layer(config, mesh);
+      const auto run = [&](MoeLayer& layer) {
+        attach_plain_gradients(layer.parameters());
+        const MoeOutput output = layer.forward(x, {.tokens = {}, .tags = {}, .data_rank_tokens = 30, .population = 30});
+        output.y_tD.square().sum().backward();
+        return output.y_tD.detach();
+      };
+      initialise_values(shared->parameters(), 11);
+      for (size_t i = 0; i < shared->parameters().size(); ++i) {
+        const at::NoGradGuard no_grad;
+        apart->parameters()[i]->value().copy_(shared->parameters()[i]->value());  // a stack of one is repeated
+      }
+      EXPECT_TRUE(at::equal(run(*shared), run(*apart)));
+      const size_t place = share == "up" ? 1 : 2;
+      ASSERT_EQ(shared->parameters()[place]->value().size(0), 1);
+      EXPECT_TRUE(at::allclose(shared->parameters()[place]->gradient()[0],
+                               apart->parameters()[place]->gradient().sum(0), 1e-12, 1e-12));
+    }
+  });
+}
+
+TEST(MoeLayer, TheSharedGateWeighsWhatSharedExpertsGive) {
+  run_mesh(mesh_shape(1), [](const Mesh& mesh) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor x = at::sin(at::arange(30 * kWidth, at::kDouble)).view({30, kWidth});
+    at::Tensor weight;
+    const auto run = [&](int64_t shared_experts, bool shared_gate) {
+      const auto layer = make_layer({.experts = 3,
+                                     .experts_per_token = 2,
+                                     .expert_width = 8,
+                                     .shared_experts = shared_experts,
+                                     .shared_gate = shared_gate,
+                                     .router = {}},
+                                    mesh);
+      initialise_values(layer->parameters(), 11);
+      if (shared_gate) weight = layer->parameters().back()->value();
+      return layer->forward(x, {.tokens = {}, .tags = {}, .data_rank_tokens = 30, .population = 30}).y_tD;
+    };
+    const at::Tensor routed = run(0, false), plain = run(2, false), gated = run(2, true);
+    EXPECT_TRUE(at::allclose(gated, routed + at::sigmoid(at::mm(x, weight.t())) * (plain - routed), 1e-12, 1e-12));
+  });
 }
 
 // Fewer tokens than ranks: some have none, and some experts get none.

@@ -18,13 +18,21 @@ namespace {
 constexpr int64_t kWidth = 24;
 constexpr int64_t kParts = 2;
 
+RouterConfig config_of(double aux_loss, double z_loss, bool renormalise = true) {
+  RouterConfig config;
+  config.renormalise = renormalise;
+  config.aux_loss = aux_loss;
+  config.z_loss = z_loss;
+  return config;
+}
+
 struct Case {
   std::string name;
   at::ScalarType dtype = at::kDouble;
   int64_t tokens = 41;
   int64_t experts = 7;
   int64_t experts_per_token = 3;
-  RouterConfig config{.aux_loss = 0.5, .z_loss = 0.25};
+  RouterConfig config = config_of(0.5, 0.25);
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
@@ -33,9 +41,9 @@ void PrintTo(const Case& c, std::ostream* out) {
 
 std::vector<Case> cases() {
   return {{.name = "renormalised"},
-          {.name = "as_they_are", .config = {.renormalise = false, .aux_loss = 0.5, .z_loss = 0.25}},
-          {.name = "without_losses", .config = {.aux_loss = 0, .z_loss = 0}},
-          {.name = "balance_only", .config = {.aux_loss = 3, .z_loss = 0}},
+          {.name = "as_they_are", .config = config_of(0.5, 0.25, false)},
+          {.name = "without_losses", .config = config_of(0, 0)},
+          {.name = "balance_only", .config = config_of(3, 0)},
           {.name = "one_choice", .experts_per_token = 1},
           {.name = "all_experts", .experts_per_token = 7},
           {.name = "fewer_tokens_than_ranks", .tokens = 2},
@@ -183,6 +191,17 @@ TEST(SoftmaxRouter, ChoosesDistinctExpertsAmongNaNAndInfinity) {
   logits[3][2] = -INFINITY;
   const TopK chosen = softmax_top_k(logits, at::softmax(logits, 1), 4, true);
   EXPECT_TRUE(at::equal(chosen.experts_N, at::tensor({0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 3, 4, 1}, at::kLong)));
+}
+
+// Every expert has the same load, so that the loss is the sum of all mean probabilities.
+TEST(SoftmaxRouter, ForcedBalanceHasALossOfOne) {
+  Case c{.name = "forced", .tokens = 42};
+  c.config.balance.force = true;
+  for (int ranks : {1, 3}) {
+    const Result result = run(c, ranks);
+    EXPECT_NEAR(result.statistics.losses.at("aux_loss"), 1, 1e-14);
+    EXPECT_EQ(result.statistics.tokens_per_expert, std::vector<int64_t>(7, 18));
+  }
 }
 
 TEST(SoftmaxRouter, ReplaysExpertsForOnePart) {

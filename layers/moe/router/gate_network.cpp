@@ -1,0 +1,49 @@
+#include "layers/moe/router/gate_network.h"
+
+#include <ATen/ATen.h>
+
+#include "layers/moe/router/gate.h"
+#include "layers/moe/router/token_random.h"
+#include "layers/ops/activation.h"
+#include "layers/ops/linear.h"
+
+namespace switchyard {
+
+std::unique_ptr<Parameter> make_router_parameter(const std::string& name, std::vector<int64_t> shape,
+                                                 Initialisation initialisation, double scale,
+                                                 const BuildContext& context) {
+  const AxisSet ranks{Axis::kData, Axis::kTensor};
+  Slice slice{.spec = {name, shape, Box::whole(shape), ranks, ranks}, .initialisation = initialisation, .scale = scale};
+  return std::make_unique<Parameter>(std::move(shape), context.dtype, std::vector<Slice>{slice});
+}
+
+GateNetwork::GateNetwork(const std::string& name, int64_t width, int64_t experts, const GateConfig& config,
+                         double jitter, const BuildContext& context)
+    : name_(name), jitter_(jitter), seed_(context.seed) {
+  const auto make = [&](const std::string& of, int64_t rows, int64_t columns) {
+    return make_router_parameter(of, {rows, columns}, Initialisation::kNormal, context.init_scale, context);
+  };
+  if (config.kind == "mlp") {
+    up_ = make(name + ".up", config.width, width);
+    down_ = make(name + ".down", experts, config.width);
+  } else {
+    down_ = make(name, experts, width);
+  }
+}
+
+at::Tensor GateNetwork::logits(const at::Tensor& x_TD, const TokenContext& context) {
+  at::Tensor x = x_TD;
+  if (jitter_ > 0 && context.training) {
+    const TokenRandom random(seed_, name_ + ".jitter", context);
+    x = x * (1 - jitter_ + 2 * jitter_ * random.uniforms(x.size(0), x.size(1))).to(x.scalar_type());
+  }
+  if (up_) x = activate(Activation::kGelu, linear(x, *up_));
+  return gate(x, *down_);
+}
+
+ParameterList GateNetwork::parameters() {
+  if (!up_) return {down_.get()};
+  return {up_.get(), down_.get()};
+}
+
+}  // namespace switchyard
