@@ -48,14 +48,24 @@ PlainDecoder::PlainDecoder(const DecoderConfig& config, int64_t vocabulary, Prec
 
 PlainDecoder::FeedForward PlainDecoder::make_feed_forward(const std::string& name, int64_t hidden,
                                                           const std::string& activation) {
-  const double residual_scale = config_.init_scale / std::sqrt(2.0 * static_cast<double>(config_.layers));
+  FeedForward network = make_up(name, hidden, activation);
+  network.down = make_down(name, hidden);
+  return network;
+}
+
+PlainDecoder::FeedForward PlainDecoder::make_up(const std::string& name, int64_t hidden,
+                                                const std::string& activation) {
   FeedForward network;
   if (activation == "swiglu") {
     network.gate = parameters_.weight(name + ".gate", {hidden, config_.width}, config_.init_scale);
   }
   network.up = parameters_.weight(name + ".up", {hidden, config_.width}, config_.init_scale);
-  network.down = parameters_.weight(name + ".down", {config_.width, hidden}, residual_scale);
   return network;
+}
+
+at::Tensor PlainDecoder::make_down(const std::string& name, int64_t hidden) {
+  const double residual_scale = config_.init_scale / std::sqrt(2.0 * static_cast<double>(config_.layers));
+  return parameters_.weight(name + ".down", {config_.width, hidden}, residual_scale);
 }
 
 PlainDecoder::Block PlainDecoder::make_block(int64_t layer, uint64_t seed, const Mesh& one_rank) {
@@ -78,14 +88,33 @@ PlainDecoder::Block PlainDecoder::make_block(int64_t layer, uint64_t seed, const
     return block;
   }
   block.router = make_plain_router(name + ".moe", D, scale, seed, moe, one_rank, parameters_);
-  for (int64_t e = 0; e < moe.experts; ++e) {
-    block.networks.push_back(
-        make_feed_forward(absl::StrCat(name, ".moe.experts.", e), moe.expert_width, moe.activation));
-  }
+  if (mixtures_++ % moe.share_layers == 0) experts_ = make_experts(name + ".moe.experts.");
+  block.networks = experts_;
   if (moe.shared_experts > 0) {
     block.shared = {make_feed_forward(name + ".moe.shared", moe.shared_experts * moe.expert_width, moe.activation)};
   }
+  if (moe.shared_gate) block.shared_gate = parameters_.weight(name + ".moe.shared_gate", {1, D}, scale);
   return block;
+}
+
+// Matrices that all experts share are made with the first.
+std::vector<PlainDecoder::FeedForward> PlainDecoder::make_experts(const std::string& name) {
+  const MoeConfig& moe = config_.moe;
+  std::vector<FeedForward> experts;
+  for (int64_t e = 0; e < moe.experts; ++e) {
+    const auto owner = [&](const char* shared) {
+      return moe.share == shared ? name + "shared" : absl::StrCat(name, e);
+    };
+    FeedForward network;
+    if (e == 0 || moe.share != "up") {
+      network = make_up(owner("up"), moe.expert_width, moe.activation);
+    } else {
+      network = experts.front();
+    }
+    network.down = e == 0 || moe.share != "down" ? make_down(owner("down"), moe.expert_width) : experts.front().down;
+    experts.push_back(network);
+  }
+  return experts;
 }
 
 at::Tensor PlainDecoder::attend(const Attention& attention, const at::Tensor& x_TD, const TokenBatch& batch) const {
@@ -131,7 +160,10 @@ at::Tensor PlainDecoder::mix(Block& block, int64_t layer, const at::Tensor& x_TD
     const at::Tensor rows = run(block.networks[e], moe.activation, x_TD.index_select(0, tokens));
     y_TD = y_TD.index_add(0, tokens, rows * routed.routing.weights.index_select(0, slots).unsqueeze(1));
   }
-  for (const FeedForward& shared : block.shared) y_TD = y_TD + run(shared, moe.activation, x_TD);
+  for (const FeedForward& shared : block.shared) {
+    const at::Tensor shared_TD = run(shared, moe.activation, x_TD);
+    y_TD = y_TD + (moe.shared_gate ? shared_TD * at::sigmoid(x_TD.matmul(block.shared_gate.t())) : shared_TD);
+  }
   output.auxiliary_loss = output.auxiliary_loss + routed.auxiliary_loss;
   output.routers[layer] = routed.statistics;
   return y_TD;

@@ -53,9 +53,13 @@ class PlainDecoder {
     std::vector<FeedForward> networks;  // the dense one, or the experts
     std::unique_ptr<PlainRouter> router;
     std::vector<FeedForward> shared;  // at most one
+    at::Tensor shared_gate;           // undefined: none
   };
 
   FeedForward make_feed_forward(const std::string& name, int64_t hidden, const std::string& activation);
+  FeedForward make_up(const std::string& name, int64_t hidden, const std::string& activation);
+  at::Tensor make_down(const std::string& name, int64_t hidden);
+  std::vector<FeedForward> make_experts(const std::string& name);
   Block make_block(int64_t layer, uint64_t seed, const Mesh& one_rank);
   at::Tensor attend(const Attention& attention, const at::Tensor& x_TD, const TokenBatch& batch) const;
   at::Tensor mix(Block& block, int64_t layer, const at::Tensor& x_TD, const TokenContext& context,
@@ -65,6 +69,8 @@ class PlainDecoder {
   PlainParameters parameters_;
   at::Tensor embedding_, norm_, head_;
   std::vector<Block> blocks_;
+  int64_t mixtures_ = 0;              // mixture layers made so far
+  std::vector<FeedForward> experts_;  // of the latest, which share_layers may pass on
 };
 
 }  // namespace switchyard

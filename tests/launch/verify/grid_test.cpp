@@ -69,6 +69,19 @@ TEST(Reference, KnowsGradientsThatCancel) {
   EXPECT_TRUE(result.pass()) << failures_of(result);
 }
 
+TEST(Reference, KnowsExpertsThatShareMatricesAndLayers) {
+  for (const char* share : {"up", "down"}) {
+    SmallVerification what;
+    what.config.model.layers = 3;
+    what.config.model.moe.share = share;
+    what.config.model.moe.share_layers = 2;
+    what.config.model.moe.shared_gate = true;
+    what.config.parallel.expert = 2;
+    const VerifyResult result = value_or_throw(what.run(2));
+    EXPECT_TRUE(result.pass()) << failures_of(result);
+  }
+}
+
 TEST(Reference, KnowsDenseModels) {
   SmallVerification what;
   what.config.model.moe.experts = 0;
