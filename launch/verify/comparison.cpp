@@ -85,6 +85,8 @@ const char* quantity_name(Quantity quantity) {
       return "gradient norm";
     case Quantity::kUpdates:
       return "updates";
+    case Quantity::kRouterState:
+      return "router state";
     case Quantity::kCopies:
       return "copies of parameters";
   }

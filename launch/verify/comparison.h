@@ -27,6 +27,7 @@ enum class Quantity {
   kGradients,
   kGradientNorm,
   kUpdates,
+  kRouterState,
   kCopies,
 };
 const char* quantity_name(Quantity quantity);

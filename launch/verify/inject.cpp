@@ -84,6 +84,18 @@ bool has_tensor(const Site& site) {
   return site.shape.tensor > 1;
 }
 
+// By token index.
+bool router_draws(const Site& site) {
+  const RouterConfig& router = site.config.model.moe.router;
+  return has_experts(site) && (router.kind == "noisy_top_k" || router.balance.jitter > 0 ||
+                               (router.capacity.factor > 0 && router.capacity.drop == "random"));
+}
+
+TokenContext shift_tokens(TokenContext context) {
+  ++context.first_token;
+  return context;
+}
+
 constexpr char kRanks[] = "more than one rank";
 constexpr char kSteps[] = "--steps 2 or more";
 constexpr char kExperts[] = "a model with experts";
@@ -160,6 +172,11 @@ const BugKind kKinds[] = {
      }},
     {"shift_random_stream", "the last rank draws its initial values with another seed", "", always,
      [](const Site& site, Injection& out) { out.seed_shift = site.is_last() ? 1 : 0; }},
+    {"shift_router_draws", "the last rank's router draws the random numbers of the tokens after its own",
+     "a router that draws by token: noisy_top_k, jitter, or a capacity that drops at random", router_draws,
+     [](const Site& site, Injection& out) {
+       if (site.is_last()) plant(RouterFault{.context = shift_tokens}, out);
+     }},
     {"swap_experts", "two experts get each other's tokens on the last rank", kExperts, has_experts,
      [](const Site& site, Injection& out) {
        if (site.is_last()) plant(DispatchFault{.routing = swap_first_two}, out);

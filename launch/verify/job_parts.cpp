@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "launch/verify/exchange_parts.h"
+
 namespace switchyard {
 
 std::vector<TensorPart> gradient_parts(const Job& job) {
@@ -36,6 +38,20 @@ std::vector<TensorPart> value_parts(const Job& job) {
     }
   }
   return parts;
+}
+
+std::vector<TensorPart> parts_of(const std::vector<RouterBuffer>& buffers) {
+  std::vector<TensorPart> parts;
+  for (const RouterBuffer& buffer : buffers) parts.push_back(whole_part(buffer.name, buffer.value));
+  return parts;
+}
+
+std::vector<TensorPart> router_state_parts(const Job& job) {
+  std::vector<TensorPart> all;
+  for (const auto& [layer, moe] : job.model->moe_layers()) {
+    for (TensorPart& part : parts_of(moe->router().buffers())) all.push_back(std::move(part));
+  }
+  return all;
 }
 
 }  // namespace switchyard

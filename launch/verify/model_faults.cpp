@@ -58,6 +58,7 @@ class FaultyBatches : public SequenceSource {
 
   int64_t sequence() const override { return source_->sequence(); }
   int64_t sequences_per_epoch() const override { return source_->sequences_per_epoch(); }
+  int64_t tags() const override { return source_->tags(); }
   uint64_t fingerprint() const override { return source_->fingerprint(); }
   int64_t targets(int64_t begin, int64_t end) override {
     const int64_t count = source_->targets(begin, end);

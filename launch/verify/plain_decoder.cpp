@@ -199,6 +199,15 @@ PlainOutput PlainDecoder::forward(const TokenBatch& batch, const Chooser& choose
   return output;
 }
 
+std::vector<RouterBuffer> PlainDecoder::router_buffers() {
+  std::vector<RouterBuffer> all;
+  for (Block& block : blocks_) {
+    if (!block.router) continue;
+    for (RouterBuffer& buffer : block.router->buffers()) all.push_back(std::move(buffer));
+  }
+  return all;
+}
+
 void PlainDecoder::finish_step() {
   for (Block& block : blocks_) {
     if (block.router) block.router->finish_step();

@@ -39,6 +39,7 @@ class PlainDecoder {
 
   PlainParameters& parameters() { return parameters_; }
   void finish_step();
+  std::vector<RouterBuffer> router_buffers();
 
  private:
   struct Attention {

@@ -8,6 +8,7 @@
 #include <absl/time/time.h>
 
 #include "launch/verify/exchange_parts.h"
+#include "launch/verify/job_parts.h"
 #include "parallel/optimizer/schedule.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
@@ -148,6 +149,10 @@ absl::StatusOr<double> PlainReference::update(int64_t step) {
 
 std::vector<TensorPart> PlainReference::parameters() {
   return model_ ? parts_of(*model_, &PlainParameter::master) : std::vector<TensorPart>();
+}
+
+std::vector<TensorPart> PlainReference::router_state() {
+  return model_ ? parts_of(model_->router_buffers()) : std::vector<TensorPart>();
 }
 
 absl::Status PlainReference::adopted() {

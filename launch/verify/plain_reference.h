@@ -25,6 +25,7 @@ class PlainReference : public Reference {
   absl::StatusOr<double> update(int64_t step) override;
   std::vector<TensorPart> parameters() override;
   absl::Status adopted() override;
+  std::vector<TensorPart> router_state() override;
 
  private:
   absl::StatusOr<ReferenceStep> compute(int64_t step, const Choices& choices);

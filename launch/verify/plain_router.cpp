@@ -84,6 +84,7 @@ class SameRouter : public PlainRouter {
   }
 
   void finish_step() override { router_->finish_step(); }
+  std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
 
  private:
   const std::unique_ptr<Router> router_, chooser_;

@@ -25,6 +25,7 @@ class PlainRouter {
   // Weights and losses for a choice that is given.
   virtual RouterOutput route(const at::Tensor& x_TD, const TokenContext& context, const Choice& choice) = 0;
   virtual void finish_step() {}
+  virtual std::vector<RouterBuffer> buffers() { return {}; }
 };
 
 // `name`: of the layer's MoE. Softmax routing with the two losses is written out once more, in plain operations; every

@@ -43,6 +43,8 @@ class Reference {
   // Masters of the parameters; after they were written, adopted() makes the model follow.
   virtual std::vector<TensorPart> parameters() = 0;
   virtual absl::Status adopted() = 0;
+  // What routers keep beside parameters, after update(); whole, on every rank that has them. Written like parameters.
+  virtual std::vector<TensorPart> router_state() = 0;
 };
 
 }  // namespace switchyard

@@ -91,6 +91,9 @@ const char* meaning(Quantity quantity) {
     case Quantity::kUpdates:
       return "gradients agree, updates do not: look at the clip factor, the moments and decay of the shards, the "
              "learning rate";
+    case Quantity::kRouterState:
+      return "what routers keep beside parameters moves otherwise: look at the sums that they move by, and whether all "
+             "ranks take them";
     case Quantity::kCopies:
       return "owners have updated their shards, and other ranks compute with something else: look at how updated "
              "values "

@@ -118,6 +118,10 @@ std::vector<TensorPart> StandIn::parameters() {
   return master_parts(*job_);
 }
 
+std::vector<TensorPart> StandIn::router_state() {
+  return router_state_parts(*job_);
+}
+
 absl::Status StandIn::adopted() {
   return job_->optimizer->gather_values();
 }

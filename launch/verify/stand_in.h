@@ -26,6 +26,7 @@ class StandIn : public Reference {
   absl::StatusOr<double> update(int64_t step) override;
   std::vector<TensorPart> parameters() override;
   absl::Status adopted() override;
+  std::vector<TensorPart> router_state() override;
 
  private:
   absl::StatusOr<double> run_part(int64_t step, int64_t part, const std::vector<Choice>& choices);

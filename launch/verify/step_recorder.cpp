@@ -93,6 +93,8 @@ void record_statistics(int64_t layer, int64_t part, const RouterStatistics& stat
   }
   record.token_counts.push_back(
       whole_part(prefix + "tokens" + suffix, at::tensor(statistics.tokens_per_expert, at::kLong).to(at::kDouble)));
+  record.token_counts.push_back(
+      whole_part(prefix + "dropped" + suffix, at::full({1}, statistics.dropped, at::kDouble)));
 }
 
 StepRecord StepRecorder::take() {

@@ -18,7 +18,7 @@ namespace switchyard {
 struct StepRecord {
   std::vector<TensorPart> logits;            // "logits" [tokens, V]
   std::vector<TensorPart> auxiliary_losses;  // "layers.1.moe.aux_loss.part0" [1]; on every rank
-  std::vector<TensorPart> token_counts;      // "layers.1.moe.tokens.part0" [E]; on every rank
+  std::vector<TensorPart> token_counts;      // "layers.1.moe.tokens.part0" [E], … .dropped.part0 [1]; on every rank
   std::vector<TensorPart> input_gradients;   // "layers.1.input" [tokens, D]
 };
 

@@ -12,14 +12,17 @@ namespace {
 
 class RandomDocuments final : public SequenceSource {
  public:
-  RandomDocuments(int64_t sequence, int64_t vocabulary, uint64_t seed)
+  RandomDocuments(int64_t sequence, int64_t vocabulary, int64_t tags, uint64_t seed)
       : sequence_(sequence),
         vocabulary_(static_cast<uint64_t>(vocabulary)),
+        tag_count_(tags),
         tokens_(seed, hash_name("verify tokens")),
-        borders_(seed, hash_name("verify documents")) {}
+        borders_(seed, hash_name("verify documents")),
+        tags_(seed, hash_name("verify tags")) {}
 
   int64_t sequence() const override { return sequence_; }
   int64_t sequences_per_epoch() const override { return int64_t{1} << 20; }
+  int64_t tags() const override { return tag_count_; }
   uint64_t fingerprint() const override { return hash_name("random documents"); }
 
   int64_t targets(int64_t begin, int64_t end) override {
@@ -36,6 +39,7 @@ class RandomDocuments final : public SequenceSource {
       rows.tokens[i] = token(row);
       rows.targets[i] = is_last(row) ? -1 : token(row + 1);
       rows.positions[i] = begins ? 0 : rows.positions[i - 1] + 1;
+      if (rows.tags) rows.tags[i] = begins ? tag(row) : rows.tags[i - 1];
     }
     return absl::OkStatus();
   }
@@ -45,9 +49,13 @@ class RandomDocuments final : public SequenceSource {
   // Whether a document ends with this row; one in eight does.
   bool is_last(int64_t row) const { return borders_.below(8, row) == 0; }
 
+  // −1, none, as often as any other.
+  int64_t tag(int64_t row) const { return static_cast<int64_t>(tags_.below(tag_count_ + 1, row)) - 1; }
+
   const int64_t sequence_;
   const uint64_t vocabulary_;
-  const CounterRandom tokens_, borders_;
+  const int64_t tag_count_;
+  const CounterRandom tokens_, borders_, tags_;
 };
 
 class FoldedTokens final : public SequenceSource {
@@ -57,6 +65,7 @@ class FoldedTokens final : public SequenceSource {
 
   int64_t sequence() const override { return source_->sequence(); }
   int64_t sequences_per_epoch() const override { return source_->sequences_per_epoch(); }
+  int64_t tags() const override { return source_->tags(); }
   uint64_t fingerprint() const override { return source_->fingerprint(); }
   int64_t targets(int64_t begin, int64_t end) override { return source_->targets(begin, end); }
 
@@ -76,8 +85,8 @@ class FoldedTokens final : public SequenceSource {
 
 }  // namespace
 
-std::unique_ptr<SequenceSource> random_documents(int64_t sequence, int64_t vocabulary, uint64_t seed) {
-  return std::make_unique<RandomDocuments>(sequence, vocabulary, seed);
+std::unique_ptr<SequenceSource> random_documents(int64_t sequence, int64_t vocabulary, int64_t tags, uint64_t seed) {
+  return std::make_unique<RandomDocuments>(sequence, vocabulary, tags, seed);
 }
 
 std::unique_ptr<SequenceSource> folded(std::unique_ptr<SequenceSource> source, int64_t vocabulary) {
@@ -97,7 +106,11 @@ TokenSupply find_tokens(const RunConfig& config, int64_t vocabulary) {
 absl::StatusOr<std::unique_ptr<SequenceSource>> open_tokens(const TokenSupply& supply, const RunConfig& config,
                                                             int64_t vocabulary) {
   const auto seed = static_cast<uint64_t>(config.run.seed);
-  if (supply.data.empty()) return random_documents(config.data.sequence, vocabulary, seed);
+  if (supply.data.empty()) {
+    const RouterConfig& router = config.model.moe.router;
+    const int64_t tags = router.kind == "supervised" ? router.labels : 0;
+    return random_documents(config.data.sequence, vocabulary, tags, seed);
+  }
   SY_ASSIGN_OR_RETURN(auto source, open_sequences(supply.data, {.sequence = config.data.sequence,
                                                                 .vocabulary = supply.data_vocabulary,
                                                                 .seed = seed,

@@ -11,8 +11,9 @@
 
 namespace switchyard {
 
-// Random tokens in documents of uneven length, cut by sequences as real ones are.
-std::unique_ptr<SequenceSource> random_documents(int64_t sequence, int64_t vocabulary, uint64_t seed);
+// Random tokens in documents of uneven length, cut by sequences as real ones are. `tags`: how many there are; each
+// document has one, or none. 0: no document has.
+std::unique_ptr<SequenceSource> random_documents(int64_t sequence, int64_t vocabulary, int64_t tags, uint64_t seed);
 
 // `source` with token ids modulo `vocabulary`: real documents for a model with a smaller vocabulary.
 std::unique_ptr<SequenceSource> folded(std::unique_ptr<SequenceSource> source, int64_t vocabulary);

@@ -46,6 +46,8 @@ class Verification {
   absl::Status compare_step(int64_t step, const StepOutcome& outcome, const StepRecord& record,
                             const ReferenceStep& reference);
   absl::Status compare_update(int64_t step, const StepOutcome& outcome, const std::vector<TensorPart>& before);
+  absl::Status compare_router_state(int64_t step);
+  absl::Status adopt(std::span<const TensorPart> layout, const std::vector<TensorPart>& reference);
   absl::Status compare_copies(Quantity quantity, int64_t step, const std::vector<TensorPart>& masters);
   absl::Status add(Quantity quantity, int64_t step, Held held, std::span<const TensorPart> reference,
                    std::span<const TensorPart> layout, const MeasureOf& measure);
@@ -138,12 +140,7 @@ absl::Status Verification::compare_step(int64_t step, const StepOutcome& outcome
 
 absl::Status Verification::compare_update(int64_t step, const StepOutcome& outcome,
                                           const std::vector<TensorPart>& before) {
-  const std::vector<TensorPart> own = reference_->gradients();
-  SY_RETURN_IF_ERROR(exchange_parts(world_, gradient_parts(*layout_.job), [&](const TensorPart& gradient) {
-    for (const TensorPart& part : own) {
-      if (part.name == gradient.name) copy_overlap(gradient, part);
-    }
-  }));
+  SY_RETURN_IF_ERROR(adopt(gradient_parts(*layout_.job), reference_->gradients()));
   const std::vector<TensorPart> reference_before = cloned(reference_->parameters());
   SY_ASSIGN_OR_RETURN(const double norm, reference_->update(step));
   const std::vector<TensorPart> reference_after = reference_->parameters();
@@ -169,13 +166,27 @@ absl::Status Verification::compare_update(int64_t step, const StepOutcome& outco
                          }));
   const std::vector<TensorPart> masters = master_parts(*layout_.job);
   SY_RETURN_IF_ERROR(compare_copies(Quantity::kCopies, step, masters));
-  const std::vector<TensorPart> adopting = reference_->parameters();
-  SY_RETURN_IF_ERROR(exchange_parts(world_, masters, [&](const TensorPart& master) {
-    for (const TensorPart& part : adopting) {
-      if (part.name == master.name) copy_overlap(master, part);
-    }
-  }));
+  SY_RETURN_IF_ERROR(compare_router_state(step));
+  SY_RETURN_IF_ERROR(adopt(masters, reference_->parameters()));
   return reference_->adopted();
+}
+
+absl::Status Verification::compare_router_state(int64_t step) {
+  const std::vector<TensorPart> state = router_state_parts(*layout_.job), reference = reference_->router_state();
+  const std::vector<TensorPart> none;
+  const bool first = world_.rank() == 0;
+  SY_RETURN_IF_ERROR(add(Quantity::kRouterState, step, Held::kEverywhere, first ? reference : none, state,
+                         relative(bounds_.backward())));
+  return adopt(first ? state : none, reference);
+}
+
+// Writes the layout's parts over the reference's.
+absl::Status Verification::adopt(std::span<const TensorPart> layout, const std::vector<TensorPart>& reference) {
+  return exchange_parts(world_, layout, [&](const TensorPart& from) {
+    for (const TensorPart& into : reference) {
+      if (into.name == from.name) copy_overlap(from, into);
+    }
+  });
 }
 
 // That every rank computes with what the owners hold, rounded to the values' dtype: equal bits.

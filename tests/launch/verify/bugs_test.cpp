@@ -38,6 +38,7 @@ const PlantedBug kBugs[] = {
     {"off_by_one_target", Quantity::kLoss},
     {"shift_batch", Quantity::kChoices},
     {"shift_random_stream", Quantity::kInitialValues},
+    {"shift_router_draws", Quantity::kLogits},
     {"swap_experts", Quantity::kLogits},
     {"drop_tokens", Quantity::kLogits},
     {"reorder_rows", Quantity::kLogits},
@@ -50,6 +51,7 @@ const PlantedBug kBugs[] = {
 SmallVerification on_all_axes() {
   SmallVerification what;
   what.config.parallel = {.tensor = 6, .expert = 3, .expert_tensor = 2};
+  what.config.model.moe.router.balance.jitter = 0.1;  // so that the router draws
   return what;
 }
 constexpr int kAllAxesRanks = 12;

@@ -13,12 +13,15 @@ class Grid : public testing::TestWithParam<std::tuple<std::string, TestLayout>> 
 TEST_P(Grid, EqualsTheReferenceInFp64) {
   const auto& [kind, layout] = GetParam();
   SmallVerification what;
-  what.config.model.moe.router.kind = kind;
+  what.use_router(kind);
   what.config.parallel = parallel_of(layout);
   const VerifyResult result = value_or_throw(what.run(layout.ranks));
   EXPECT_TRUE(result.pass()) << failures_of(result);
   EXPECT_EQ(result.steps, 2);
-  EXPECT_EQ(result.flips.flipped, 0);
+  // Two tokens that are alike up to their position may tie for an expert's last place; rounding decides.
+  if (kind != "expert_choice") {
+    EXPECT_EQ(result.flips.flipped, 0);
+  }
   for (const Row& row : result.rows) EXPECT_LT(row.bound, 1e-11) << quantity_name(row.quantity) << " of " << row.name;
 }
 
@@ -57,6 +60,48 @@ TEST(Reference, KnowsTiedEmbeddingsActivationsRecomputationAndOtherWeights) {
   const VerifyResult result = value_or_throw(what.run(6));
   EXPECT_TRUE(result.pass()) << failures_of(result);
 }
+
+struct Variant {
+  const char* name;
+  void (*set)(MoeConfig& moe);
+};
+
+class Variants : public testing::TestWithParam<Variant> {};
+
+TEST_P(Variants, EqualTheReferenceInFp64) {
+  for (const TestLayout& layout : {TestLayout{4, 1, 2, 2}, TestLayout{6, 3, 2, 1}}) {
+    SmallVerification what;
+    GetParam().set(what.config.model.moe);
+    what.config.model.layers = 3;
+    what.config.parallel = parallel_of(layout);
+    const VerifyResult result = value_or_throw(what.run(layout.ranks));
+    EXPECT_TRUE(result.pass()) << name_of(layout) << "\n" << failures_of(result);
+  }
+}
+
+const Variant kVariants[] = {
+    {"shared_up", [](MoeConfig& moe) { moe.share = "up"; }},
+    {"shared_down", [](MoeConfig& moe) { moe.share = "down"; }},
+    {"shared_layers", [](MoeConfig& moe) { moe.share_layers = 2; }},
+    {"shared_gate", [](MoeConfig& moe) { moe.shared_gate = true; }},
+    {"top_k_first", [](MoeConfig& moe) { moe.router.top_k_first = true; }},
+    {"scale", [](MoeConfig& moe) { moe.router.scale = 2.5; }},
+    {"mlp_gate", [](MoeConfig& moe) { moe.router.gate.kind = "mlp"; }},
+    {"jitter", [](MoeConfig& moe) { moe.router.balance.jitter = 0.1; }},
+    {"bias", [](MoeConfig& moe) { moe.router.balance.bias_rate = 0.01; }},
+    {"importance", [](MoeConfig& moe) { moe.router.balance.importance_loss = 0.1; }},
+    {"entropy", [](MoeConfig& moe) { moe.router.balance.entropy_loss = 0.1; }},
+    {"balance_sequences", [](MoeConfig& moe) { moe.router.balance.over = "sequence"; }},
+    {"balance_running", [](MoeConfig& moe) { moe.router.balance.over = "running"; }},
+    {"forced_balance", [](MoeConfig& moe) { moe.router.balance.force = true; }},
+    {"drop_by_score", [](MoeConfig& moe) { moe.router.capacity = {.factor = 1, .drop = "score"}; }},
+    {"drop_by_position", [](MoeConfig& moe) { moe.router.capacity = {.factor = 1, .drop = "position"}; }},
+    {"drop_at_random", [](MoeConfig& moe) { moe.router.capacity = {.factor = 1, .drop = "random"}; }},
+    {"pad", [](MoeConfig& moe) { moe.router.capacity = {.factor = 1, .drop = "score", .pad = true}; }},
+};
+
+INSTANTIATE_TEST_SUITE_P(Mixtures, Variants, testing::ValuesIn(kVariants),
+                         [](const auto& test) { return test.param.name; });
 
 // Then a router's gradient is zero, but for rounding.
 TEST(Reference, KnowsGradientsThatCancel) {
@@ -106,7 +151,7 @@ TEST(Reference, ComparesEverything) {
   EXPECT_EQ(rows[Quantity::kCopies], 2 * tensors);
   EXPECT_EQ(rows[Quantity::kInputGradients], 2 * 2);
   EXPECT_EQ(rows[Quantity::kAuxiliaryLosses], 2 * 2 * 2);  // two losses, two parts
-  EXPECT_EQ(rows[Quantity::kTokenCounts], 2 * 2);
+  EXPECT_EQ(rows[Quantity::kTokenCounts], 2 * 2 * 2);      // counts and dropped ones, two parts
   EXPECT_EQ(rows[Quantity::kLogits], 2);
   EXPECT_EQ(rows[Quantity::kLoss], 2);
   EXPECT_EQ(rows[Quantity::kGradientNorm], 2);

@@ -34,8 +34,18 @@ SmallVerification::SmallVerification() {
   config.optimizer.schedule.warmup = 0;
 }
 
+void SmallVerification::use_router(const std::string& kind) {
+  MoeConfig& moe = config.model.moe;
+  moe.router.kind = kind;
+  if (kind == "dense") moe.experts_per_token = moe.experts;
+  if (kind == "supervised") moe.router.labels = 2;
+  if (kind == "hash") moe.router.z_loss = 0;
+  if (kind == "hash" || kind == "dense" || kind == "expert_choice") moe.router.aux_loss = 0;
+}
+
 absl::StatusOr<VerifyResult> SmallVerification::run(int ranks) const {
   std::vector<absl::StatusOr<VerifyResult>> results(ranks, absl::UnknownError("the rank has not ended"));
+  EXPECT_TRUE(config.model.moe.validate().ok()) << config.model.moe.validate();
   run_ranks(ranks, [&](Communicator& world) {
     VerifyOptions options{.config = config, .vocabulary = vocabulary, .tokens = {}, .steps = steps};
     options.inject = inject;

@@ -21,6 +21,9 @@ struct SmallVerification {
   int64_t memory_bytes = 0;
   std::function<void(Injection&, int rank)> tamper = nullptr;
 
+  // With what the kind asks for beside.
+  void use_router(const std::string& kind);
+
   // The same result on all ranks, or the test fails.
   absl::StatusOr<VerifyResult> run(int ranks) const;
 };
