@@ -110,7 +110,10 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
     }
     const bool checkpoints = job.config.checkpoint.every > 0;
     const bool due = is_due(job.state.step, job.config.checkpoint.every) && !outcome.skipped;
-    if ((checkpoints && last) || shared.stop || due) save(job);
+    if ((checkpoints && last) || shared.stop || due) {
+      if (options.metrics) SY_RETURN_IF_ERROR(options.metrics->sync());
+      save(job);
+    }
     if (last) SY_RETURN_IF_ERROR(settle_saves(job, options, job.writer->begun(), job.state.step));
     if (shared.stop && job.state.step < train.steps) {
       return error(

@@ -29,8 +29,10 @@ absl::StatusOr<int64_t> kept_bytes(const std::string& path, int64_t last_step) {
       return error(ErrorCategory::kBadData,
                    absl::StrCat(path, ":", number, ": not a record of a step; move the file away to go on without it"));
     }
-    if (record["step"].get<int64_t>() > last_step) break;
+    const int64_t step = record["step"];
+    if (step > last_step) break;
     kept += static_cast<int64_t>(line.size()) + 1;
+    if (step == last_step) break;  // after a power cut what follows may be anything
   }
   return kept;
 }
@@ -66,6 +68,7 @@ absl::StatusOr<MetricsFile> MetricsFile::open(const std::string& path, int64_t l
   }
   FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file.valid() || ::ftruncate(file.get(), kept) != 0) return io_error("cannot write", path, errno);
+  SY_RETURN_IF_ERROR(sync_folder(std::filesystem::path(path).parent_path()));
   return MetricsFile(path, std::move(file));
 }
 
@@ -78,6 +81,10 @@ absl::Status MetricsFile::append(const StepMetrics& metrics) {
     if (written > 0) done += static_cast<size_t>(written);
   }
   return absl::OkStatus();
+}
+
+absl::Status MetricsFile::sync() {
+  return ::fdatasync(file_.get()) == 0 ? absl::OkStatus() : io_error("cannot write", path_, errno);
 }
 
 }  // namespace switchyard

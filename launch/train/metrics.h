@@ -42,6 +42,8 @@ class MetricsFile {
 
   // Written through to the kernel, so that a killed run has all its steps.
   absl::Status append(const StepMetrics& metrics);
+  // What was appended survives a power cut from here on. Before a checkpoint, which needs the records up to its step.
+  absl::Status sync();
 
  private:
   MetricsFile(std::string path, FileDescriptor file) : path_(std::move(path)), file_(std::move(file)) {}

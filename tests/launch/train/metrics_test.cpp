@@ -104,6 +104,13 @@ TEST_F(MetricsFileTest, ATornLastLineIsDropped) {
   EXPECT_EQ(steps(), (std::vector<int64_t>{1, 2, 3, 6}));
 }
 
+TEST_F(MetricsFileTest, WhatAPowerCutLeftBehindTheLastCheckpointIsDropped) {
+  write(0, 1, 3);
+  std::ofstream(path_, std::ios::app) << std::string(40, '\0') << "\n{\"step\": 5}\n";
+  write(3, 4, 4);
+  EXPECT_EQ(steps(), (std::vector<int64_t>{1, 2, 3, 4}));
+}
+
 TEST_F(MetricsFileTest, StartingAfreshDropsEverything) {
   write(0, 1, 3);
   write(0, 1, 1);
