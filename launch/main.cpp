@@ -25,6 +25,7 @@ constexpr char kFooter[] = R"(From text to a trained model:
   mpirun -n 2 switchyard evaluate runs/quickstart
   mpirun -n 4 switchyard verify configs/quickstart.yaml parallel.expert=4 --shrink
   switchyard checkpoint list runs/quickstart
+  switchyard explain runs/quickstart --text README.md
 
 Exit codes:
    0 done                      71 out of memory
@@ -51,6 +52,7 @@ int main(int argc, char** argv) {
   Command command;
   add_train(app, command);
   add_evaluate(app, command);
+  add_explain(app, command);
   add_verify(app, command);
   add_prepare(app, command);
   add_config(app, command);

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 
 #include "launch/config/binder.h"
@@ -102,6 +103,13 @@ absl::StatusOr<std::string> restore_latest(Job& job, const std::string& resume, 
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, agree(job.mesh.world(), Checkpoint::open(resume)));
   SY_RETURN_IF_ERROR(restore(job, *checkpoint, console));
   return resume;
+}
+
+absl::Status restore_model(Job& job, Checkpoint& checkpoint) {
+  std::vector<TensorPart> parts = tensors_of(job, /*whole_buffers=*/true);
+  std::erase_if(parts, [](const TensorPart& part) { return absl::StartsWith(part.name, "optimizer."); });
+  SY_RETURN_IF_ERROR(agree(job.mesh.world(), annotate(checkpoint.read(parts), checkpoint.path().string())));
+  return job.optimizer->gather_values();
 }
 
 absl::Status open_writer(Job& job) {

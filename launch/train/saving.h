@@ -8,6 +8,7 @@
 
 #include "launch/train/console.h"
 #include "launch/train/job.h"
+#include "parallel/checkpoint/checkpoint.h"
 
 namespace switchyard {
 
@@ -25,5 +26,9 @@ absl::Status open_writer(Job& job);
 // Saves the job's present step as `step-…` in checkpoints_folder(); its writer tells how that ended. Keeps the newest
 // checkpoints that the config asks for; while steps are being skipped, all. Collective over all ranks.
 void save(Job& job);
+
+// Loads parameters and what routers keep, without the optimizer's moments, for a job that will not train. kBadData
+// where the model is another, or for damage. Collective over all ranks.
+absl::Status restore_model(Job& job, Checkpoint& checkpoint);
 
 }  // namespace switchyard

@@ -4,6 +4,7 @@
 
 #include "layers/moe/router/gate.h"
 #include "runtime/base/check.h"
+#include "runtime/numerics/precision.h"
 
 namespace switchyard {
 namespace {
@@ -50,6 +51,23 @@ MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context)
     y_tD = y_tD + shared_tD;
   }
   return {y_tD, routed.auxiliary_loss};
+}
+
+at::Tensor MoeLayer::outputs_of_all(const at::Tensor& x_tD, int64_t experts) {
+  const at::NoGradGuard no_grad;
+  const int64_t tokens = x_tD.size(0), slots = tokens * experts;
+  const at::TensorOptions integers = x_tD.options().dtype(at::kLong);
+  const at::Tensor experts_N = at::arange(experts, integers).repeat({tokens});
+  const Routing all{.offsets = at::arange(0, slots + 1, experts, integers),
+                    .experts = experts_N,
+                    .weights = at::ones({slots}, x_tD.options().dtype(accumulate_dtype(x_tD.scalar_type())))};
+  const Dispatched sent = dispatcher_->dispatch(x_tD, all);
+  const at::Tensor y_RD = experts_->forward(sent.rows_RD, sent.counts);
+  std::vector<at::Tensor> outputs_tD;
+  for (int64_t e = 0; e < experts; ++e) {
+    outputs_tD.push_back(dispatcher_->combine(y_RD, experts_N.eq(e).to(all.weights.scalar_type()), sent.plan));
+  }
+  return at::stack(outputs_tD);
 }
 
 ParameterList MoeLayer::parameters() {

@@ -31,6 +31,9 @@ class MoeLayer {
   // x_tD: this rank's tokens, possibly none. Collective over the ranks of the routing population and of the dispatch
   // group. Failures of the wire are thrown as StatusError.
   MoeOutput forward(const at::Tensor& x_tD, const TokenContext& context);
+  // What every expert gives for each of this rank's tokens, whatever the router would choose: [E,t,D] of `experts`
+  // experts, without gradients. Collective over the dispatch group.
+  at::Tensor outputs_of_all(const at::Tensor& x_tD, int64_t experts);
   ParameterList parameters();
   Router& router() { return *router_; }
   // Of the latest forward.

@@ -52,6 +52,7 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
   parts_.rule->observe(scored, output.statistics.tokens_per_expert);
 
   output.choice = choice;
+  if (scored.probabilities_TE.defined()) output.probabilities_TE = scored.probabilities_TE.detach();
   if (parts_.capacity) {
     const int64_t limit = parts_.capacity->limit(context.population);
     if (!choice.kept.defined()) {

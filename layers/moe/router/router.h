@@ -41,8 +41,9 @@ struct RouterOutput {
   // finite, so that the step is skipped.
   at::Tensor auxiliary_loss;
   RouterStatistics statistics = {};
-  int64_t rows_per_expert = 0;  // each expert's rows are to be filled up to so many; 0: not at all
-  Choice choice = {};           // what replay() takes; routing without what the capacity dropped
+  int64_t rows_per_expert = 0;       // each expert's rows are to be filled up to so many; 0: not at all
+  Choice choice = {};                // what replay() takes; routing without what the capacity dropped
+  at::Tensor probabilities_TE = {};  // what it gave each expert, without gradients; undefined for kinds that weigh none
 };
 
 // State that is no parameter: equal on all ranks of the population, saved in checkpoints and loaded from them.

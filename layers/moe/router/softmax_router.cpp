@@ -64,6 +64,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 
 struct Chosen {
   at::Tensor given_N;  // in: experts to take, undefined: none
+  at::Tensor probabilities_TE;
   TopK top;
   RouterStatistics statistics;
 };
@@ -72,7 +73,7 @@ struct Chosen {
 struct ChooseFunction : torch::autograd::Function<ChooseFunction> {
   static variable_list forward(AutogradContext* context, const at::Tensor& logits_TE, const Losses& losses,
                                Communicator& ranks, Chosen& result) {
-    const at::Tensor probabilities_TE = at::softmax(logits_TE, 1);
+    const at::Tensor probabilities_TE = result.probabilities_TE = at::softmax(logits_TE, 1);
     result.top =
         softmax_top_k(logits_TE, probabilities_TE, losses.experts_per_token, losses.renormalise, result.given_N);
     const TopK& chosen = result.top;
@@ -150,7 +151,7 @@ RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& co
       .experts = result.top.experts_N,
       .weights = config_.scale == 1 ? outputs[0] : outputs[0] * config_.scale};
   Choice choice{.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
-  return {std::move(routing), outputs[1], std::move(result.statistics), 0, std::move(choice)};
+  return {std::move(routing), outputs[1], std::move(result.statistics), 0, std::move(choice), result.probabilities_TE};
 }
 
 }  // namespace switchyard
