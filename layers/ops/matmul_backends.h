@@ -1,4 +1,5 @@
-// The makers of matrix products, behind plain C++: LibTorch ships dnnl headers of another version, so that no source
+// The makers of matrix products, behind plain C++: LibTorch ships dnnl headers of another version, so that no source may
+// see both.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@ int64_t available_bytes();
 int64_t peak_bytes(c10::Device device);
 
 // From now on memory that is freed stays with the process, for the tensors of the next step: pages fresh from the
-// kernel were 6 % of one. Before threads are started; for programs that repeat what they allocate.
+// kernel were 4 % of one. Before threads are started; for programs that repeat what they allocate.
 void keep_freed_memory();
 
 }  // namespace switchyard

@@ -65,7 +65,8 @@ void stall(const std::string& path, const std::string& folder, Communicator& wor
       resolve_mesh(config.parallel, world.size(), config.model.attention.heads, config.model.attention.kv_heads));
   const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
   Recorder recorder;
-  const std::unique_ptr<Job> job = build_job(config, value_or_throw(resolve_vocabulary(config)), *mesh, c10::kCPU, recorder);
+  const std::unique_ptr<Job> job =
+      build_job(config, value_or_throw(resolve_vocabulary(config)), *mesh, c10::kCPU, recorder);
   throw_if_error(open_data(*job));
   job->optimizer->initialise_all(config.run.seed);
   throw_if_error(open_writer(*job));

@@ -1,6 +1,6 @@
 // What routing and balance cost of an MoE layer's time, forward and backward on one rank, for each kind of router on
-// the coarse and the fine bf16 shape: benchmark_routers [THREADS]. Layer and router alone are interleaved and medians
-// shown; compare within one table only.
+// the coarse and the fine bf16 shape: benchmark_routers [THREADS [coarse|fine]]. Layer and router alone are interleaved
+// and medians shown; compare within one table only.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -24,7 +24,7 @@
 namespace switchyard {
 namespace {
 
-constexpr int kRepeats = 9;
+constexpr int kRepeats = 5;
 constexpr int64_t kTokens = 4096, kWidth = 512, kSequence = 512;
 
 double milliseconds(const std::function<void()>& work) {
@@ -112,8 +112,13 @@ int main(int argc, char** argv) {
   at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 1);
   Loopback loopback(1);
   const auto mesh = value_or_throw(Mesh::create(loopback.rank(0), MeshShape{}));
-  measure("coarse", {.experts = 8, .experts_per_token = 2, .expert_width = 2048, .activation = "relu", .router = {}},
-          *mesh);
-  measure("fine  ", {.experts = 64, .experts_per_token = 8, .expert_width = 256, .activation = "relu", .router = {}},
-          *mesh);
+  const std::string shape = argc > 2 ? argv[2] : "";
+  if (shape != "fine") {
+    measure("coarse", {.experts = 8, .experts_per_token = 2, .expert_width = 2048, .activation = "relu", .router = {}},
+            *mesh);
+  }
+  if (shape != "coarse") {
+    measure("fine  ", {.experts = 64, .experts_per_token = 8, .expert_width = 256, .activation = "relu", .router = {}},
+            *mesh);
+  }
 }

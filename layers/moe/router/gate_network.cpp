@@ -14,7 +14,7 @@ std::unique_ptr<Parameter> make_router_parameter(const std::string& name, std::v
                                                  const BuildContext& context) {
   const AxisSet ranks{Axis::kData, Axis::kTensor};
   Slice slice{.spec = {name, shape, Box::whole(shape), ranks, ranks}, .initialisation = initialisation, .scale = scale};
-  return std::make_unique<Parameter>(std::move(shape), context.dtype, std::vector<Slice>{slice});
+  return std::make_unique<Parameter>(std::move(shape), context.options(), std::vector<Slice>{slice});
 }
 
 GateNetwork::GateNetwork(const std::string& name, int64_t width, int64_t experts, const GateConfig& config,

@@ -133,7 +133,11 @@ def main():
     names = options.rows.split(',') if options.rows else [name for name in ROWS if not options.short or ROWS[name].short]
     if unknown := set(names) - set(ROWS):
         parser.error(f'no rows {unknown}')
-    bench = Bench(options.build, options.work)
+    try:
+        bench = Bench(options.build, options.work)
+    except OSError as problem:
+        sys.exit(f'campaign.py: nothing is built in {options.build} ({problem}): build switchyard, crash_driver and '
+                 'crash_io_shim there')
     try:
         if options.action == 'rows':
             for name in names:

@@ -38,7 +38,7 @@ class SaveRun:
         """A folder in which run() finds what it starts from."""
         folder = self.bench.folder(name)
         if self.replaces:
-            shutil.copytree(self.bench.once(self.name, self._make_start) / 'run', folder / 'run')
+            shutil.copytree(self.bench.once(self.name, self._make_start) / 'run', folder / 'run', symlinks=True)
         return folder
 
     def _make_start(self, folder):

@@ -107,7 +107,8 @@ TEST_F(CommandLine, ConfigPrintsEveryKeyAndReadsItsOwnOutput) {
 }
 
 TEST_F(CommandLine, ConfigPrintsTheShippedOnes) {
-  for (const auto& entry : std::filesystem::directory_iterator(SWITCHYARD_SOURCE "/configs")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(SWITCHYARD_SOURCE "/configs")) {
+    if (entry.is_directory()) continue;
     const Outcome printed = run("config " + entry.path().string());
     EXPECT_EQ(printed.code, 0) << printed.err;
     EXPECT_THAT(printed.out, HasSubstr("experts_per_token: "));

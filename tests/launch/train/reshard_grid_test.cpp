@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/config/binder.h"
+#include "launch/config/document.h"
 #include "launch/train/job.h"
 #include "launch/train/saving.h"
 #include "launch/train/train_step.h"

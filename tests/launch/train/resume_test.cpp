@@ -182,7 +182,6 @@ TEST_F(ResumeTest, DivergenceLeavesTheLastGoodCheckpoint) {
   EXPECT_EQ(error_category(status), ErrorCategory::kDiverged) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("3 steps in a row, up to step 6"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("lower optimizer.lr: the command"));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("the router's logits of layer 1 were not finite on rank 0"));
   const auto found = records(config("run"));
   ASSERT_EQ(found.size(), 6u);
   EXPECT_FALSE(found[2].contains("skipped"));

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include <ATen/ATen.h>
+#include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
 #include "parallel/gradient/clip.h"
@@ -24,7 +25,7 @@ std::vector<Slice> slices() {
   int64_t offset = 0;
   for (int64_t i = 0; i < 60; ++i) {
     const std::vector<int64_t> shape{1 + i % 7, 150 + i};
-    Slice slice{.spec = {"w" + std::to_string(i), shape, Box::whole(shape), {}, {}}, .offset = offset};
+    Slice slice{.spec = {absl::StrCat("w", i), shape, Box::whole(shape), {}, {}}, .offset = offset};
     slice.weight_decay = i % 2 == 0;
     offset += slice.spec.box.numel();
     list.push_back(std::move(slice));
