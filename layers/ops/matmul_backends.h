@@ -1,5 +1,5 @@
-// The makers of matrix products, behind plain C++: LibTorch ships dnnl headers of another version, so that no source may
-// see both.
+// The makers of matrix products, behind plain C++: LibTorch ships dnnl headers of another version, so that no source
+// may see both.
 #pragma once
 
 #include <cstdint>
