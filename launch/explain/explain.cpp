@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <numeric>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -169,11 +168,9 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
                           .source = options.data.empty() ? options.text : options.data,
                           .router = config.model.moe.router.kind};
   std::vector<MoeLayer*> mixtures;
-  for (size_t layer = 0; layer < job->model->blocks().size(); ++layer) {
-    MoeLayer* const moe = job->model->blocks()[layer]->moe();
-    if (moe == nullptr) continue;
+  for (const auto& [layer, moe] : job->model->moe_layers()) {
     mixtures.push_back(moe);
-    explanation.layers.push_back({.layer = static_cast<int64_t>(layer), .experts = config.model.moe.experts});
+    explanation.layers.push_back({.layer = layer, .experts = config.model.moe.experts});
   }
   const at::NoGradGuard no_grad;
   for (int64_t part = 0; part < batches.parts(); ++part) {

@@ -21,6 +21,7 @@
 #include "parallel/checkpoint/write_checkpoint.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/mpi.h"
+#include "tests/benchmark/rank_timing.h"
 
 namespace switchyard {
 namespace {
@@ -43,21 +44,6 @@ std::vector<TensorPart> parts_of_rank(int64_t tensors, size_t dimension, Communi
                      at::full(box.extent, value, at::kFloat)});
   }
   return parts;
-}
-
-// Of the slowest rank.
-template <typename Body>
-double seconds_of(Communicator& world, const Body& body) {
-  throw_if_error(world.barrier().wait());
-  const absl::Time start = absl::Now();
-  body();
-  at::Tensor seconds = at::full({1}, absl::ToDoubleSeconds(absl::Now() - start), at::kDouble);
-  throw_if_error(world.all_reduce(seconds, ReduceOp::kMax).wait());
-  return seconds.item<double>();
-}
-
-void print(const Communicator& world, const nlohmann::json& line) {
-  if (world.rank() == 0) std::cout << line.dump() << std::endl;
 }
 
 void save_rounds(const std::string& folder, int64_t mib, int rounds, Communicator& world) {

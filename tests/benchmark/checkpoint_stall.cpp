@@ -21,24 +21,10 @@
 #include "launch/train/train_step.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/mpi.h"
+#include "tests/benchmark/rank_timing.h"
 
 namespace switchyard {
 namespace {
-
-// Of the slowest rank.
-template <typename Body>
-double seconds_of(Communicator& world, const Body& body) {
-  throw_if_error(world.barrier().wait());
-  const absl::Time start = absl::Now();
-  body();
-  at::Tensor seconds = at::full({1}, absl::ToDoubleSeconds(absl::Now() - start), at::kDouble);
-  throw_if_error(world.all_reduce(seconds, ReduceOp::kMax).wait());
-  return seconds.item<double>();
-}
-
-void print(const Communicator& world, const nlohmann::json& line) {
-  if (world.rank() == 0) std::cout << line.dump() << std::endl;
-}
 
 // One copy of the rank's state, into memory that has been touched before.
 double copy_seconds(const std::vector<TensorPart>& state, Communicator& world) {
