@@ -1,56 +1,116 @@
 #include <algorithm>
+#include <optional>
 
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_split.h>
 
 #include "launch/checkpoint_tools/progress_line.h"
 #include "launch/checkpoint_tools/source.h"
 #include "launch/checkpoint_tools/text.h"
 #include "launch/checkpoint_tools/tools.h"
+#include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
+#include "runtime/storage/atomic_file.h"
 #include "runtime/storage/safetensors.h"
 
 namespace switchyard {
 namespace {
 
-absl::Status extract(const std::string& path, const ExtractOptions& options, const ToolOutput& output) {
-  std::error_code unknown;
-  if (std::filesystem::exists(options.output, unknown)) {
-    return error(ErrorCategory::kUsage, absl::StrCat(options.output, " exists already; choose another --output"));
-  }
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, open_any(path));
-  SY_ASSIGN_OR_RETURN(std::vector<const StoredTensor*> tensors, select_tensors(*checkpoint, options.patterns));
-  // Wider types first: every element is then aligned in the file.
+// Wider types first: every element is then aligned in the file.
+absl::StatusOr<std::vector<const StoredTensor*>> tensors_in_order(const Checkpoint& checkpoint,
+                                                                  const std::vector<std::string>& patterns) {
+  SY_ASSIGN_OR_RETURN(std::vector<const StoredTensor*> tensors, select_tensors(checkpoint, patterns));
   std::stable_sort(tensors.begin(), tensors.end(), [](const StoredTensor* a, const StoredTensor* b) {
     return dtype_bytes(a->dtype) > dtype_bytes(b->dtype);
   });
+  return tensors;
+}
+
+absl::StatusOr<SafetensorsWriter> create(const std::string& path, const std::vector<const StoredTensor*>& tensors) {
+  std::error_code unknown;
+  if (std::filesystem::exists(path, unknown)) {
+    return error(ErrorCategory::kUsage, absl::StrCat(path, " exists already; choose another --output"));
+  }
   std::vector<StoredEntry> entries;
-  int64_t total = 0;
+  for (const StoredTensor* tensor : tensors) entries.push_back({tensor->name, tensor->dtype, tensor->shape, 0, 0});
+  return SafetensorsWriter::create(path, std::move(entries), {{"format", "pt"}});
+}
+
+// The file that rank 0 has created, as all ranks need it.
+struct Target {
+  std::filesystem::path temporary;
+  int64_t data_start = 0;
+};
+
+absl::StatusOr<Target> share(const SafetensorsWriter* file, Communicator& world) {
+  const std::string mine = file ? absl::StrCat(file->data_start(), ":", file->temporary().string()) : "";
+  SY_ASSIGN_OR_RETURN(const std::string text, broadcast_text(world, mine));
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  Target target{.temporary = parts.second};
+  SY_CHECK(absl::SimpleAtoi(parts.first, &target.data_start));
+  return target;
+}
+
+// This rank's rows of every tensor; rank 0 writes those that have no dimensions.
+absl::Status write_rows(const Target& target, const std::vector<const StoredTensor*>& tensors, SlabReader& reader,
+                        const Communicator& world, ProgressLine& progress) {
+  SY_ASSIGN_OR_RETURN(AtomicFilePart file, AtomicFilePart::open(target.temporary));
+  int64_t start = target.data_start;
   for (const StoredTensor* tensor : tensors) {
-    entries.push_back({tensor->name, tensor->dtype, tensor->shape, 0, 0});
-    total += bytes_of(*tensor);
-  }
-  SY_ASSIGN_OR_RETURN(SafetensorsWriter file,
-                      SafetensorsWriter::create(options.output, std::move(entries), {{"format", "pt"}}));
-  SlabReader reader(*checkpoint, options.memory);
-  {
-    ProgressLine progress(output.progress, "extract", total);
-    for (const StoredTensor* tensor : tensors) {
-      const BoxSource source =
-          source_of(*tensor, Box::whole(tensor->shape), reader, [&](int64_t bytes) { progress.add(bytes); });
-      SY_RETURN_IF_ERROR(source.stream([&](const void* data, int64_t bytes) { return file.write(data, bytes); }));
+    Box box = Box::whole(tensor->shape);
+    int64_t at = start;
+    start += bytes_of(*tensor);
+    if (tensor->shape.empty()) {
+      if (world.rank() != 0) continue;
+    } else if (!box.empty()) {
+      const auto [begin, end] = cut(tensor->shape.front(), world.size(), world.rank());
+      at += begin * (bytes_of(*tensor) / tensor->shape.front());
+      box.offset.front() = begin;
+      box.extent.front() = end - begin;
     }
-    SY_RETURN_IF_ERROR(file.commit());
+    if (box.empty()) continue;
+    const BoxSource source = source_of(*tensor, box, reader, [&](int64_t bytes) { progress.add(bytes); });
+    SY_RETURN_IF_ERROR(source.stream([&](const void* data, int64_t bytes) {
+      const absl::Status status = file.write_at(at, data, bytes);
+      at += bytes;
+      return status;
+    }));
   }
-  *output.out << "wrote " << tensors.size() << " tensors, " << size_text(total) << ", to " << options.output << "\n";
-  return absl::OkStatus();
+  return file.sync();
 }
 
 }  // namespace
 
 absl::Status extract_tensors(const std::string& path, const ExtractOptions& options, Communicator& world,
                              const ToolOutput& output) {
-  return agree(world, world.rank() == 0 ? extract(path, options, output) : absl::OkStatus());
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, agree(world, open_any(path)));
+  SY_ASSIGN_OR_RETURN(const std::vector<const StoredTensor*> tensors,
+                      agree(world, tensors_in_order(*checkpoint, options.patterns)));
+  std::optional<SafetensorsWriter> file;  // on rank 0
+  absl::Status status;
+  if (world.rank() == 0) {
+    absl::StatusOr<SafetensorsWriter> created = create(options.output, tensors);
+    status = created.status();
+    if (created.ok()) file.emplace(*std::move(created));
+  }
+  SY_RETURN_IF_ERROR(broadcast_status(world, status));
+  SY_ASSIGN_OR_RETURN(const Target target, share(file ? &*file : nullptr, world));
+
+  int64_t total = 0;
+  for (const StoredTensor* tensor : tensors) total += bytes_of(*tensor);
+  SlabReader reader(*checkpoint, options.memory);
+  {
+    ProgressLine progress(output.progress, "extract", total / world.size());
+    SY_RETURN_IF_ERROR(agree(world, write_rows(target, tensors, reader, world, progress)));
+  }
+  SY_RETURN_IF_ERROR(broadcast_status(world, file ? file->commit_parts() : absl::OkStatus()));
+  if (output.out) {
+    *output.out << "wrote " << tensors.size() << " tensors, " << size_text(total) << ", to " << options.output << "\n";
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace switchyard

@@ -52,9 +52,10 @@ absl::Status reshard_checkpoint(const std::string& path, const ReshardOptions& o
 struct ExtractOptions {
   std::vector<std::string> patterns = {};  // none: all tensors
   std::string output = {};                 // file, which must not exist
-  int64_t memory = int64_t{256} << 20;     // bytes
+  int64_t memory = int64_t{256} << 20;     // bytes a rank
 };
-// Writes whole tensors, and those that are named twice (tied embeddings) once, as one safetensors file. Rank 0 does it.
+// Writes whole tensors, and those that are named twice (tied embeddings) once, as one safetensors file; ranks share its
+// rows.
 absl::Status extract_tensors(const std::string& path, const ExtractOptions& options, Communicator& world,
                              const ToolOutput& output);
 

@@ -27,7 +27,7 @@ constexpr char kExamples[] = R"(Examples:
   switchyard checkpoint reshard runs/quickstart --files 8 --output eight --memory 1GiB
   switchyard checkpoint extract runs/quickstart 'layers.0.*' head --output some.safetensors
 
-verify, diff and reshard share their work over the ranks of mpirun.)";
+All but list and show share their work over the ranks of mpirun.)";
 
 // What all subcommands are given.
 struct Arguments {

@@ -48,14 +48,41 @@ absl::Status AtomicFile::write(const void* data, int64_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status AtomicFile::commit() {
+absl::Status AtomicFile::commit(int64_t bytes) {
   // What was reserved and not written goes.
-  if (::ftruncate(descriptor_.get(), written_) != 0) return io_error("cannot write", path_, errno);
+  if (::ftruncate(descriptor_.get(), bytes) != 0) return io_error("cannot write", path_, errno);
   if (::fsync(descriptor_.get()) != 0) return io_error("cannot write", path_, errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error("cannot create", path_, errno);
   if (const int failed = descriptor_.close(); failed != 0) return io_error("cannot write", path_, failed);
   const std::filesystem::path folder = path_.parent_path();
   return sync_folder(folder.empty() ? "." : folder);
+}
+
+absl::StatusOr<AtomicFilePart> AtomicFilePart::open(const std::filesystem::path& temporary) {
+  AtomicFilePart part;
+  part.path_ = temporary;
+  part.descriptor_ = FileDescriptor(::open(temporary.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!part.descriptor_.valid()) return io_error("cannot write", temporary, errno);
+  return part;
+}
+
+absl::Status AtomicFilePart::write_at(int64_t offset, const void* data, int64_t bytes) {
+  const char* from = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t put = ::pwrite(descriptor_.get(), from, static_cast<size_t>(std::min(bytes, kMostAtOnce)), offset);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return io_error("cannot write", path_, errno);
+    from += put;
+    bytes -= put;
+    offset += put;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFilePart::sync() {
+  if (::fsync(descriptor_.get()) != 0) return io_error("cannot write", path_, errno);
+  if (const int failed = descriptor_.close(); failed != 0) return io_error("cannot write", path_, failed);
+  return absl::OkStatus();
 }
 
 absl::Status write_file_atomically(const std::filesystem::path& path, std::string_view content) {

@@ -58,6 +58,9 @@ class SafetensorsWriter {
   uint64_t header_checksum() const { return header_checksum_; }  // of the bytes before data_start()
   absl::Status write(const void* data, int64_t bytes) { return file_.write(data, bytes); }
   absl::Status commit();
+  // Where AtomicFileParts of temporary() have written the data, an entry from byte data_start() + its begin on.
+  absl::Status commit_parts() { return file_.commit(file_bytes()); }
+  const std::filesystem::path& temporary() const { return file_.temporary(); }
 
  private:
   SafetensorsWriter(AtomicFile file, SafetensorsHeader header, int64_t data_start, int64_t data_bytes,
