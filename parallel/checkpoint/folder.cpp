@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <system_error>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
@@ -41,6 +42,16 @@ absl::Status check_space(const std::filesystem::path& root, int64_t bytes) {
   SY_ASSIGN_OR_RETURN(const std::optional<int64_t> free, free_bytes(root));
   if (!free || *free >= bytes) return absl::OkStatus();
   return io_error(absl::StrCat("a checkpoint needs ", bytes, " bytes, and ", *free, " are free in"), root, ENOSPC);
+}
+
+// Takes the name back from a checkpoint that may not keep it through a power cut. Where the disk refuses that too, it
+// goes, the manifest first, since without it nobody takes the rest for a checkpoint.
+void withdraw(const std::filesystem::path& path, const std::filesystem::path& staging) {
+  rename_in_folder(path, staging).IgnoreError();
+  if (!folder_exists(path)) return;
+  std::error_code failed;
+  std::filesystem::remove(path / kManifestName, failed);
+  remove_tree(path).IgnoreError();
 }
 
 }  // namespace
@@ -89,7 +100,7 @@ absl::Status commit_staging(const std::filesystem::path& root, int64_t step) {
     if (replaces) SY_RETURN_IF_ERROR(rename_in_folder(path, replaced));
     if (const absl::Status status = rename_in_folder(staging, path); !status.ok()) {
       // The first error is told, and what was there before comes back.
-      if (!folder_exists(staging)) rename_in_folder(path, staging).IgnoreError();
+      if (!folder_exists(staging)) withdraw(path, staging);
       if (replaces) rename_in_folder(replaced, path).IgnoreError();
       return status;
     }
@@ -101,7 +112,11 @@ absl::Status commit_staging(const std::filesystem::path& root, int64_t step) {
 
 void discard(const std::filesystem::path& path) {
   const std::filesystem::path hidden = path.string() + std::string(kStaging);
-  if (rename_in_folder(path, hidden).ok()) remove_tree(hidden).IgnoreError();  // the next save tries again
+  if (rename_in_folder(path, hidden).ok()) {
+    remove_tree(hidden).IgnoreError();  // the next save tries again
+  } else if (!folder_exists(path)) {
+    rename_in_folder(hidden, path).IgnoreError();  // the new name might not have survived a power cut
+  }
 }
 
 }  // namespace switchyard

@@ -38,11 +38,11 @@ def run(bench, point):
     if action == 'short':
         problem = None if answer == {'exit': 0} and 'warning: no checkpoint' not in output else 'a short write failed a save'
     else:
-        problem = problem_of_run(scenario, folder, answer, output, failed_calls)
+        problem = problem_of_run(scenario, folder, answer, output, failed_calls, action.startswith('full'))
     return problem or scenario.problem_of_resuming(folder)
 
 
-def problem_of_run(scenario, folder, answer, output, failed_calls):
+def problem_of_run(scenario, folder, answer, output, failed_calls, disk_is_full):
     if not failed_calls:
         return 'no call failed'
     if answer not in ({'exit': 0}, {'exit': 74}):
@@ -61,7 +61,14 @@ def problem_of_run(scenario, folder, answer, output, failed_calls):
     if half:
         return f'step {half} is there although its save failed: {output[-500:]}'
     problem = scenario.problem_of(found, at_least=max(set(range(1, STEPS + 1)) - failed, default=0))
-    # Where removing failed, the next save removes.
-    if problem is None and found['others'] and not set(failed_calls) & set(REMOVALS):
-        problem = f'left behind: {found["others"]}'
+    # Where removing failed, the next save removes; so it does where the disk is full from the middle of a deletion on.
+    left = [path for path in found['others'] if not disk_is_full or step_of(path) in failed]
+    if problem is None and left and not set(failed_calls) & set(REMOVALS):
+        problem = f'left behind: {left}'
     return problem
+
+
+def step_of(path):
+    """Of a folder named step-00000003.partial, or None."""
+    match = re.search(r'step-(\d+)\.partial$', path)
+    return int(match[1]) if match else None
