@@ -44,10 +44,10 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
     return agree(world, error(ErrorCategory::kMissingInput,
                               absl::StrCat("no checkpoint in ", checkpoints_folder(config), "; train first")));
   }
-  SY_ASSIGN_OR_RETURN(const double loss, validation_loss(*job));
+  SY_ASSIGN_OR_RETURN(const Validation validation, validate(*job));
   if (console) {
-    console->line(
-        absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, loss, std::exp(loss)));
+    console->line(absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, validation.loss,
+                                  std::exp(validation.loss)));
   }
   return absl::OkStatus();
 }

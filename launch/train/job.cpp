@@ -2,6 +2,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "launch/data/description.h"
 #include "launch/data/tokenizer.h"
 #include "runtime/storage/checksum.h"
 
@@ -16,6 +17,15 @@ absl::StatusOr<std::unique_ptr<SequenceSource>> open_source(const Job& job, cons
     options.tokenizer_hash = tokenizer.hash();
   }
   return open_sequences(prefix, options);
+}
+
+// Tags that nothing names are named by their number.
+absl::StatusOr<std::vector<std::string>> tag_names(const std::string& prefix, int64_t tags) {
+  SY_ASSIGN_OR_RETURN(const auto description, read_description(prefix));
+  std::vector<std::string> names = description ? description->tags : std::vector<std::string>();
+  for (auto tag = static_cast<int64_t>(names.size()); tag < tags; ++tag) names.push_back(absl::StrCat(tag));
+  if (tags == 0) names.clear();
+  return names;
 }
 
 absl::Status check_tags(const MoeConfig& moe, const std::string& prefix, int64_t tags) {
@@ -76,6 +86,7 @@ absl::Status open_data(Job& job) {
                                                                            .data = data});
   if (config.data.validation.empty()) return absl::OkStatus();
   SY_ASSIGN_OR_RETURN(auto validation, open_source(job, config.data.validation, false));
+  SY_ASSIGN_OR_RETURN(job.validation_tags, tag_names(config.data.validation, validation->tags()));
   job.validation = std::make_unique<ValidationLoader>(std::move(validation), config.data.validation_sequences,
                                                       config.train.global_batch / config.train.accumulation, data);
   return absl::OkStatus();

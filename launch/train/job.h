@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -31,6 +33,7 @@ struct Job {
   std::unique_ptr<ShardedAdamW> optimizer = nullptr;
   std::unique_ptr<BatchLoader> batches = nullptr;
   std::unique_ptr<ValidationLoader> validation = nullptr;  // without validation data it stays so
+  std::vector<std::string> validation_tags = {};           // names of its tags 0, 1, …; empty: it carries none
   RunState state = {};
   std::unique_ptr<CheckpointWriter> writer = nullptr;  // only what trains has one
 };

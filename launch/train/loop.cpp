@@ -92,7 +92,10 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
     const bool last = shared.stop || job.state.step == train.steps;
     const bool at_end = job.state.step == train.steps && train.validate_every > 0;
     if (job.validation && (is_due(job.state.step, train.validate_every) || at_end)) {
-      SY_ASSIGN_OR_RETURN(metrics.validation_loss, validation_loss(job));
+      SY_ASSIGN_OR_RETURN(Validation validation, validate(job));
+      metrics.validation_loss = validation.loss;
+      metrics.validation_moe_layers = std::move(validation.moe.layers);
+      metrics.expert_use = std::move(validation.expert_use);
     }
     if (options.console) {
       options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));

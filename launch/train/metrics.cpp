@@ -37,6 +37,28 @@ absl::StatusOr<int64_t> kept_bytes(const std::string& path, int64_t last_step) {
   return kept;
 }
 
+// Of a share: four decimals tell it well enough and keep lines short.
+double rounded(double share) {
+  return std::round(share * 1e4) / 1e4;
+}
+
+Json layer_json(int64_t layer, const std::map<std::string, double>& figures) {
+  Json object{{"layer", layer}};
+  for (const auto& [name, value] : figures) object[name] = value;
+  return object;
+}
+
+void add_use(const ExpertUse& use, Json& object) {
+  object["coactivation"] = rounded(use.coactivation);
+  object["pairs"] = Json::array();
+  for (const ExpertPair& pair : use.pairs) {
+    object["pairs"].push_back({pair.first, pair.second, rounded(pair.together)});
+  }
+  for (const auto& [source, shares_E] : use.sources) {
+    for (const double share : shares_E) object["sources"][source].push_back(rounded(share));
+  }
+}
+
 }  // namespace
 
 std::string to_json(const StepMetrics& metrics) {
@@ -51,12 +73,14 @@ std::string to_json(const StepMetrics& metrics) {
   record["memory_bytes"] = metrics.memory_bytes;
   if (metrics.mfu > 0) record["mfu"] = metrics.mfu;
   if (metrics.skipped) record["skipped"] = true;
-  if (metrics.validation_loss) record["validation_loss"] = *metrics.validation_loss;
   for (const auto& [name, value] : metrics.moe) record["moe"][name] = value;
-  for (const auto& [layer, figures] : metrics.moe_layers) {
-    Json object{{"layer", layer}};
-    for (const auto& [name, value] : figures) object[name] = value;
-    record["moe"]["layers"].push_back(std::move(object));
+  for (const auto& [layer, figures] : metrics.moe_layers) record["moe"]["layers"].push_back(layer_json(layer, figures));
+  if (metrics.validation_loss) record["validation_loss"] = *metrics.validation_loss;
+  for (const auto& [layer, figures] : metrics.validation_moe_layers) {
+    Json object = layer_json(layer, figures);
+    const auto use = metrics.expert_use.find(layer);
+    if (use != metrics.expert_use.end()) add_use(use->second, object);
+    record["validation_moe"]["layers"].push_back(std::move(object));
   }
   return record.dump();
 }

@@ -9,6 +9,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include "launch/train/expert_use.h"
 #include "runtime/storage/file.h"
 
 namespace switchyard {
@@ -26,8 +27,10 @@ struct StepMetrics {
   double mfu = 0;            // model FLOPs over the ranks' peak; 0: unknown
   bool skipped = false;      // loss or gradient was not finite; nothing was updated
   std::optional<double> validation_loss;
-  std::map<std::string, double> moe;  // MoeFigures::all
-  std::map<int64_t, std::map<std::string, double>> moe_layers;
+  std::map<int64_t, std::map<std::string, double>> validation_moe_layers;
+  std::map<int64_t, ExpertUse> expert_use;                      // of validation data
+  std::map<std::string, double> moe;                            // MoeFigures::all
+  std::map<int64_t, std::map<std::string, double>> moe_layers;  // MoeFigures::layers
 };
 
 // One line, without its end. Numbers that are not finite become null.

@@ -37,8 +37,9 @@ std::map<std::string, double> load_figures(std::vector<int64_t> tokens_per_exper
           {"load_p95", percentile(tokens_per_expert, 0.95) / mean}};
 }
 
-void MoeMetrics::add_part() {
+void MoeMetrics::add_part(int64_t tokens) {
   ++parts_;
+  tokens_ += tokens;
   for (const auto& [index, moe] : model_.moe_layers()) {
     const RouterStatistics& statistics = moe->statistics();
     Layer& layer = layers_[index];
@@ -65,6 +66,7 @@ MoeFigures MoeMetrics::take() const {
       if (name != "entropy") figures.all[name] += mine[name] / static_cast<double>(layers_.size());
     }
     const int64_t slots = total(layer.tokens_per_expert);
+    mine["experts_per_token"] = static_cast<double>(slots) / static_cast<double>(std::max<int64_t>(1, tokens_));
     mine["drop_rate"] = slots > 0 ? static_cast<double>(layer.dropped) / static_cast<double>(slots) : 0.0;
     const std::map<std::string, double> load = load_figures(layer.tokens_per_expert);
     mine.insert(load.begin(), load.end());

@@ -36,7 +36,7 @@ absl::StatusOr<StepOutcome> run_step(Job& job) {
       (output.loss + output.auxiliary_loss).backward();
     }
     loss += output.loss.item<double>();
-    moe.add_part();
+    moe.add_part(batch.part_tokens);
   }
   SY_RETURN_IF_ERROR(job.reducer->finish());
 

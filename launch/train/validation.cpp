@@ -6,17 +6,23 @@
 
 namespace switchyard {
 
-absl::StatusOr<double> validation_loss(Job& job) try {
+absl::StatusOr<Validation> validate(Job& job) try {
   SY_CHECK(job.validation);
   const at::NoGradGuard no_grad;
+  MoeMetrics moe(*job.model);
+  ExpertUseCounter use(*job.model, job.mesh, job.validation_tags);
   double share = 0;
   for (int64_t part = 0; part < job.validation->parts(); ++part) {
     SY_ASSIGN_OR_RETURN(const TokenBatch batch, job.validation->load(part));
     share += job.model->forward(batch).loss.item<double>();
+    moe.add_part(batch.part_tokens);
+    use.add(batch);
   }
   at::Tensor loss = at::full({1}, share, at::kDouble);
   SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(loss, ReduceOp::kSum).wait());
-  return loss.item<double>();
+  Validation validation{.loss = loss.item<double>(), .moe = moe.take(), .expert_use = {}};
+  SY_ASSIGN_OR_RETURN(validation.expert_use, use.take());
+  return validation;
 } catch (const StatusError& e) {
   return e.status();
 }

@@ -80,12 +80,18 @@ TEST(Metrics, AStepIsOneObjectWithTheDocumentedKeys) {
   more.skipped = true;
   more.mfu = 0.4;
   more.moe_layers = {{3, {{"entropy", 1.5}}}};
+  more.validation_moe_layers = {{3, {{"entropy", 1.25}}}};
+  more.expert_use[3] = {
+      .coactivation = 1.0 / 3, .pairs = {{0, 2, 2.0 / 3}}, .sources = {{"de", {0.5, 0.25}}, {"fr", {0.5, 0.75}}}};
   more.loss = std::nan("");
   const auto full = nlohmann::json::parse(to_json(more));
   EXPECT_EQ(full["validation_loss"], 2.5);
   EXPECT_EQ(full["skipped"], true);
   EXPECT_EQ(full["mfu"], 0.4);
   EXPECT_EQ(full["moe"]["layers"], nlohmann::json::parse(R"([{"layer": 3, "entropy": 1.5}])"));
+  EXPECT_EQ(full["validation_moe"]["layers"],
+            nlohmann::json::parse(R"([{"layer": 3, "entropy": 1.25, "coactivation": 0.3333, "pairs": [[0, 2, 0.6667]],
+                                      "sources": {"de": [0.5, 0.25], "fr": [0.5, 0.75]}}])"));
   EXPECT_TRUE(full["loss"].is_null());
 }
 
