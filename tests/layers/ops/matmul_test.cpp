@@ -163,6 +163,17 @@ TEST_F(Matmul, TilesKeepSinglePrecision) {
   EXPECT_LT(error(out), 1e-6 * exact.norm().item<double>());
 }
 
+TEST_F(Matmul, TilesPassOnWhatIsNotANumber) {
+  if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
+  for (const uint32_t bits : {0x7FC00000u, 0x7FFFFFFFu, 0xFFFFFFFFu, 0x7F800001u, 0x7F800000u}) {
+    const at::Tensor a = at::ones({33, 70}), b = at::ones({70, 40}), out = at::empty({33, 40});
+    std::memcpy(a.mutable_data_ptr<float>() + 32 * 70 + 41, &bits, sizeof(bits));
+    matmul(out, a, b);
+    EXPECT_TRUE(out[32].isnan().all().item<bool>()) << bits;
+    EXPECT_FALSE(out.narrow(0, 0, 32).isnan().any().item<bool>()) << bits;
+  }
+}
+
 TEST_F(Matmul, TilesSumAlikeWhateverTheRows) {
   if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
   at::manual_seed(8);
