@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "launch/verify/round_off.h"
+
 namespace switchyard {
 namespace {
-
-constexpr double kUnitFp64 = 0x1p-53, kUnitFp32 = 0x1p-24, kUnitBf16 = 0x1p-8;
 
 // Results that are rounded one after another on the way through one block: two norms (3 each), projections and rotation
 // (2), scores, softmax and their product with the values (4), o and the residual (2), gate, weights and combine (4),
@@ -29,8 +29,8 @@ constexpr double kRoundingsOutside = 8;
 // n is the longest sum that the step takes: over a width, the vocabulary, a sequence's keys, or, in a weight's
 // gradient, all tokens. bf16 sums in fp32.
 Bounds::Bounds(const DecoderConfig& config, int64_t vocabulary, int64_t tokens, Precision precision) {
-  kept_ = precision == Precision::kFp64 ? kUnitFp64 : kUnitFp32;
-  const double stored = precision == Precision::kBf16 ? kUnitBf16 : kept_;
+  kept_ = accumulated_unit(precision);
+  const double stored = stored_unit(precision);
   const MoeConfig& moe = config.moe;
   const double longest = static_cast<double>(
       std::max({config.width, config.attention.heads * config.attention.head_width, config.feed_forward.width,

@@ -69,6 +69,8 @@ const char* quantity_name(Quantity quantity) {
       return "initial values";
     case Quantity::kChoices:
       return "choices of experts";
+    case Quantity::kWeights:
+      return "routing weights";
     case Quantity::kTokenCounts:
       return "tokens per expert";
     case Quantity::kLogits:

@@ -19,6 +19,7 @@ namespace switchyard {
 enum class Quantity {
   kInitialValues,
   kChoices,
+  kWeights,
   kTokenCounts,
   kLogits,
   kAuxiliaryLosses,

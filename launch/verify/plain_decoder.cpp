@@ -36,6 +36,18 @@ at::Tensor visible(const TokenBatch& batch, int64_t first) {
 
 }  // namespace
 
+TokenContext whole_part_context(const TokenBatch& batch) {
+  return {.tokens = batch.tokens,
+          .tags = batch.tags,
+          .sequence = batch.sequence,
+          .first_token = 0,
+          .data_rank_tokens = batch.part_tokens,
+          .population = batch.part_tokens,
+          .part = batch.part,
+          .parts = batch.parts,
+          .step = batch.step};
+}
+
 PlainDecoder::PlainDecoder(const DecoderConfig& config, int64_t vocabulary, Precision precision, uint64_t seed,
                            const Mesh& one_rank)
     : config_(config), parameters_(precision, seed) {
@@ -165,20 +177,11 @@ at::Tensor PlainDecoder::mix(Block& block, int64_t layer, const at::Tensor& x_TD
     y_TD = y_TD + (moe.shared_gate ? shared_TD * at::sigmoid(x_TD.matmul(block.shared_gate.t())) : shared_TD);
   }
   output.auxiliary_loss = output.auxiliary_loss + routed.auxiliary_loss;
-  output.routers[layer] = routed.statistics;
   return y_TD;
 }
 
 PlainOutput PlainDecoder::forward(const TokenBatch& batch, const Chooser& chooser) {
-  const TokenContext context{.tokens = batch.tokens,
-                             .tags = batch.tags,
-                             .sequence = batch.sequence,
-                             .first_token = 0,
-                             .data_rank_tokens = batch.part_tokens,
-                             .population = batch.part_tokens,
-                             .part = batch.part,
-                             .parts = batch.parts,
-                             .step = batch.step};
+  const TokenContext context = whole_part_context(batch);
   PlainOutput output;
   output.auxiliary_loss = at::zeros({}, at::kDouble);
   at::Tensor x_TD = embedding_.index_select(0, batch.tokens);

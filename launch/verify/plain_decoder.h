@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -18,12 +17,14 @@
 
 namespace switchyard {
 
+// Of a batch that is a whole part.
+TokenContext whole_part_context(const TokenBatch& batch);
+
 struct PlainOutput {
   at::Tensor loss;  // cross-entropy and auxiliary losses have been divided as the step's are
   at::Tensor auxiliary_loss;
   at::Tensor logits_TV;
-  std::vector<at::Tensor> block_inputs;         // [T,D] of each block; they keep their gradients
-  std::map<int64_t, RouterStatistics> routers;  // by layer
+  std::vector<at::Tensor> block_inputs;  // [T,D] of each block; they keep their gradients
 };
 
 class PlainDecoder {

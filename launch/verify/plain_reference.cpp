@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <absl/strings/str_cat.h>
 #include <absl/time/time.h>
 
@@ -12,13 +11,9 @@
 #include "parallel/optimizer/schedule.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
-#include "runtime/comm/exchange.h"
 
 namespace switchyard {
 namespace {
-
-// A flip whose margin is a tenth of the perturbations' size is missed by one in 2¹⁰⁰.
-constexpr int kPerturbations = 100;
 
 std::vector<TensorPart> parts_of(PlainDecoder& model, at::Tensor PlainParameter::*tensor) {
   std::vector<TensorPart> parts;
@@ -28,23 +23,14 @@ std::vector<TensorPart> parts_of(PlainDecoder& model, at::Tensor PlainParameter:
   return parts;
 }
 
-TensorPart rows_part(std::string name, int64_t row, int64_t rows, const at::Tensor& data) {
-  return {.name = std::move(name),
-          .dtype = at::kDouble,
-          .shape = {rows, data.size(1)},
-          .box = {{row, 0}, {data.size(0), data.size(1)}},
-          .data = data};
-}
-
 }  // namespace
 
 PlainReference::PlainReference(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches,
                                double margin, Communicator& world)
-    : config_(config), world_(world), margin_(margin), alone_(1), batches_(std::move(batches)) {
+    : config_(config), world_(world), margin_(margin), batches_(std::move(batches)) {
   if (!batches_) return;
-  one_rank_ = value_or_throw(Mesh::create(alone_.rank(0), MeshShape{}));
   model_ = std::make_unique<PlainDecoder>(config.model, vocabulary, config.train.compute_precision(),
-                                          static_cast<uint64_t>(config.run.seed), *one_rank_);
+                                          static_cast<uint64_t>(config.run.seed), one_rank_.mesh());
 }
 
 std::string PlainReference::describe() const {
@@ -60,72 +46,45 @@ absl::StatusOr<ReferenceStep> PlainReference::run(int64_t step, const Choices& c
   // Rank 0 takes as long as it takes.
   SY_RETURN_IF_ERROR(world_.barrier(Call(absl::InfiniteDuration())).wait());
   SY_ASSIGN_OR_RETURN(ReferenceStep agreed, agree(world_, std::move(result)));
-  const Flips& flips = agreed.flips;
-  const at::Tensor counts = at::tensor({flips.tokens, flips.flipped, flips.unexplained});
-  SY_RETURN_IF_ERROR(world_.broadcast(counts, 0).wait());
-  SY_ASSIGN_OR_RETURN(std::string first, broadcast_text(world_, flips.first));
-  const int64_t* count = counts.const_data_ptr<int64_t>();
-  agreed.flips = {.tokens = count[0], .flipped = count[1], .unexplained = count[2], .first = std::move(first)};
+  SY_ASSIGN_OR_RETURN(agreed.flips, broadcast_flips(world_, agreed.flips));
   return agreed;
 }
 
 absl::StatusOr<ReferenceStep> PlainReference::compute(int64_t step, const Choices& choices) {
+  std::vector<TokenBatch> parts;
+  int64_t targets = 0;  // counted here, whatever the source makes of them
+  for (int64_t part = 0; part < config_.train.accumulation; ++part) {
+    SY_ASSIGN_OR_RETURN(TokenBatch batch, batches_->load(step, part));
+    targets += batch.targets.ge(0).sum().item<int64_t>();
+    parts.push_back(std::move(batch));
+  }
   ReferenceStep result;
   model_->parameters().zero_gradients();
-  double loss = 0;
-  for (int64_t part = 0; part < config_.train.accumulation; ++part) {
-    SY_ASSIGN_OR_RETURN(const double part_loss, run_part(step, part, choices[part], result));
-    loss += part_loss;
+  for (TokenBatch& batch : parts) {
+    batch.global_targets = targets;
+    run_part(batch, choices[batch.part], result);
   }
-  result.loss = {whole_part("loss", at::full({1}, loss, at::kDouble))};
   result.gradients = gradients();
   return result;
 }
 
-absl::StatusOr<double> PlainReference::run_part(int64_t step, int64_t part, const std::vector<Choice>& choices,
-                                                ReferenceStep& result) {
-  SY_ASSIGN_OR_RETURN(const TokenBatch batch, batches_->load(step, part));
+void PlainReference::run_part(const TokenBatch& batch, const std::vector<Choice>& choices, ReferenceStep& result) {
   size_t next = 0;
   PlainOutput output = model_->forward(
       batch, [&](int64_t layer, PlainRouter& router, const at::Tensor& x_TD, const TokenContext& context) {
         const Choice& choice = choices.at(next++);
-        count_flips(layer, router, x_TD, context, choice, result.flips);
+        result.flips.add(count_flips(router, x_TD, context, choice, config_.model.moe.experts, margin_,
+                                     absl::StrCat("layer ", layer, ", part ", batch.part)));
         return choice;
       });
   (output.loss + output.auxiliary_loss).backward();
 
-  const int64_t row = part * batch.part_tokens, rows = batch.parts * batch.part_tokens;
+  const int64_t row = batch.part * batch.part_tokens, rows = batch.parts * batch.part_tokens;
   result.record.logits.push_back(rows_part("logits", row, rows, output.logits_TV.detach()));
   for (size_t i = 0; i < output.block_inputs.size(); ++i) {
     result.record.input_gradients.push_back(
         rows_part(absl::StrCat("layers.", i, ".input"), row, rows, output.block_inputs[i].grad()));
   }
-  for (const auto& [layer, statistics] : output.routers) record_statistics(layer, part, statistics, result.record);
-  return output.loss.item<double>();
-}
-
-// A choice that the layout's rounding has flipped is one that some perturbation of that size flips here, too.
-void PlainReference::count_flips(int64_t layer, PlainRouter& router, const at::Tensor& x_TD,
-                                 const TokenContext& context, const Choice& choice, Flips& flips) const {
-  const int64_t experts = config_.model.moe.experts;
-  const at::Tensor x = x_TD.detach();
-  at::Tensor left = differing_tokens(router.choose(x, context), choice, experts);
-  flips.tokens += x.size(0);
-  flips.flipped += left.sum().item<int64_t>();
-  at::Generator random = at::detail::createCPUGenerator(1);
-  const at::Tensor size_T1 = margin_ * x.square().mean(1, true).sqrt();
-  for (int i = 0; i < kPerturbations && left.any().item<bool>(); ++i) {
-    const at::Tensor noise = size_T1 * at::randn(x.sizes(), random, x.options());
-    for (const double sign : {1.0, -1.0}) {
-      left = left.logical_and(differing_tokens(router.choose(x + sign * noise, context), choice, experts));
-    }
-  }
-  const int64_t unexplained = left.sum().item<int64_t>();
-  if (unexplained > 0 && flips.unexplained == 0) {
-    flips.first =
-        absl::StrCat("layer ", layer, ", part ", context.part, ", token ", left.nonzero()[0][0].item<int64_t>());
-  }
-  flips.unexplained += unexplained;
 }
 
 std::vector<TensorPart> PlainReference::gradients() {

@@ -5,10 +5,10 @@
 
 #include "launch/config/run_config.h"
 #include "launch/data/batch_loader.h"
+#include "launch/verify/one_rank.h"
 #include "launch/verify/plain_decoder.h"
 #include "launch/verify/reference.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/comm/loopback.h"
 
 namespace switchyard {
 
@@ -29,16 +29,12 @@ class PlainReference : public Reference {
 
  private:
   absl::StatusOr<ReferenceStep> compute(int64_t step, const Choices& choices);
-  absl::StatusOr<double> run_part(int64_t step, int64_t part, const std::vector<Choice>& choices,
-                                  ReferenceStep& result);
-  void count_flips(int64_t layer, PlainRouter& router, const at::Tensor& x_TD, const TokenContext& context,
-                   const Choice& choice, Flips& flips) const;
+  void run_part(const TokenBatch& batch, const std::vector<Choice>& choices, ReferenceStep& result);
 
   const RunConfig& config_;
   Communicator& world_;
   const double margin_;
-  Loopback alone_;
-  std::unique_ptr<Mesh> one_rank_;
+  const OneRank one_rank_;
   std::unique_ptr<BatchLoader> batches_;
   std::unique_ptr<PlainDecoder> model_;
 };

@@ -7,24 +7,16 @@
 
 #include <absl/status/statusor.h>
 
-#include "launch/verify/step_recorder.h"
+#include "launch/verify/flips.h"
+#include "launch/verify/step_record.h"
 #include "parallel/checkpoint/tensor_part.h"
 
 namespace switchyard {
 
-// Choices that the reference would have made otherwise.
-struct Flips {
-  int64_t tokens = 0;       // of how many, in all MoE layers
-  int64_t flipped = 0;      // that go to other experts
-  int64_t unexplained = 0;  // of which no perturbation within the bound makes the reference agree
-  std::string first;        // where the first unexplained one is
-};
-
 struct ReferenceStep {
   StepRecord record;
-  std::vector<TensorPart> loss;       // "loss" [1]
   std::vector<TensorPart> gradients;  // of all parameters
-  Flips flips;
+  Flips flips;                        // of what the reference would have chosen; of no tokens: it did not choose
 };
 
 // Every call is collective over the ranks of the layout, and every rank gets its share of parts; together they are each

@@ -57,6 +57,17 @@ std::string families(const Rows& rows, Quantity quantity) {
   return text;
 }
 
+std::string describe(const Flips& flips) {
+  if (flips.tokens == 0) return "not compared, since the second layout takes the first one's choices";
+  return absl::StrFormat("%d of %d choices flipped, %d by more than rounding", flips.flipped, flips.tokens,
+                         flips.unexplained);
+}
+
+nlohmann::ordered_json to_json(const Flips& flips) {
+  if (flips.tokens == 0) return "not compared";
+  return {{"tokens", flips.tokens}, {"flipped", flips.flipped}, {"beyond_rounding", flips.unexplained}};
+}
+
 nlohmann::ordered_json number(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
 }
@@ -68,13 +79,16 @@ const char* meaning(Quantity quantity) {
     case Quantity::kChoices:
       return "tokens go to other experts than one rank would send them to, by more than rounding: look at what the "
              "router sees (dispatch and combine of the layer before, random streams, token indices, ids)";
+    case Quantity::kWeights:
+      return "routers weigh experts otherwise than one rank does, given the same inputs: look at the router";
     case Quantity::kTokenCounts:
       return "choices agree but are counted otherwise: look at the sums over the routing population";
     case Quantity::kLogits:
       return "forward differs: look at dispatch, combine and the experts, at sums over tensor ranks, and at which "
              "sequences a rank reads; the first layer with a difference in its input gradients or choices is near";
     case Quantity::kAuxiliaryLosses:
-      return "the losses of routing are taken over a rank's tokens, or over others than the population's";
+      return "the losses of routing are taken over a rank's tokens, or over others than the population's, or do not "
+             "add up: look at their sums, coefficients and the division by parts";
     case Quantity::kLoss:
       return "logits agree, the loss does not: look at targets, at the divisor (targets of all parts and data ranks) "
              "and at the sums over the vocabulary's slices";
@@ -126,9 +140,9 @@ std::string summary(const VerifyResult& result) {
                           worst.deviation, worst.bound, worst.name,
                           failed == 0 ? "ok" : absl::StrCat("FAIL (", failed, ")"));
   }
-  if (result.flips.tokens > 0) {
-    absl::StrAppendFormat(&text, "%d of %d choices flipped, %d by more than rounding\n", result.flips.flipped,
-                          result.flips.tokens, result.flips.unexplained);
+  if (result.own_flips.tokens > 0) {
+    absl::StrAppend(&text, "by the inputs of the layout's routers: ", describe(result.own_flips),
+                    "\nby the inputs of the reference's: ", describe(result.flips), "\n");
   }
   const Rows failed = failures(result);
   if (failed.empty()) return text;
@@ -151,10 +165,8 @@ std::string to_json(const VerifyResult& result) {
   nlohmann::ordered_json json = {{"pass", result.pass()},
                                  {"reference", result.reference},
                                  {"steps", result.steps},
-                                 {"choices",
-                                  {{"tokens", result.flips.tokens},
-                                   {"flipped", result.flips.flipped},
-                                   {"beyond_rounding", result.flips.unexplained}}},
+                                 {"choices_by_own_inputs", to_json(result.own_flips)},
+                                 {"choices_by_reference_inputs", to_json(result.flips)},
                                  {"hint", hint(result)}};
   nlohmann::ordered_json& rows = json["rows"] = nlohmann::ordered_json::array();
   for (const Row& row : result.rows) {

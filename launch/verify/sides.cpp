@@ -11,10 +11,10 @@
 namespace switchyard {
 namespace {
 
-absl::StatusOr<std::unique_ptr<BatchLoader>> open_batches(const VerifyOptions& options, DataRank data,
-                                                          const Injection* injection) {
+absl::StatusOr<std::unique_ptr<BatchLoader>> open_spoiled(const VerifyOptions& options, DataRank data,
+                                                          const Injection& injection) {
   SY_ASSIGN_OR_RETURN(auto source, open_tokens(options.tokens, options.config, options.vocabulary));
-  if (injection && injection->batches) source = injection->batches(std::move(source));
+  if (injection.batches) source = injection.batches(std::move(source));
   const TrainConfig& train = options.config.train;
   return std::make_unique<BatchLoader>(
       std::move(source),
@@ -43,6 +43,10 @@ int64_t reference_bytes(const Job& job) {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<BatchLoader>> open_batches(const VerifyOptions& options, DataRank data) {
+  return open_spoiled(options, data, {});
+}
+
 absl::Status build_layout(const VerifyOptions& options, Communicator& world, Layout& layout) {
   const RunConfig& config = options.config;
   SY_ASSIGN_OR_RETURN(layout.shape, agree(world, shape_of(config, config.parallel, world.size())));
@@ -53,9 +57,14 @@ absl::Status build_layout(const VerifyOptions& options, Communicator& world, Lay
   if (options.tamper) options.tamper(layout.injection);
   if (layout.injection.wire) layout.wire = faulty_wire(world, layout.injection.wire);
   SY_ASSIGN_OR_RETURN(layout.mesh, Mesh::create(layout.wire ? *layout.wire : world, layout.shape));
-  layout.job = build_job(config, options.vocabulary, *layout.mesh, c10::kCPU, layout.recorder, layout.injection.model);
+  Decorators decorators = layout.injection.model;
+  decorators.router = [&layout](std::unique_ptr<Router> router) {
+    const auto& fault = layout.injection.model.router;
+    return layout.routers.watch(fault ? fault(std::move(router)) : std::move(router));
+  };
+  layout.job = build_job(config, options.vocabulary, *layout.mesh, c10::kCPU, layout.recorder, decorators);
   SY_ASSIGN_OR_RETURN(layout.job->batches,
-                      agree(world, open_batches(options, data_rank(*layout.mesh), &layout.injection)));
+                      agree(world, open_spoiled(options, data_rank(*layout.mesh), layout.injection)));
   layout.job->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed) + layout.injection.seed_shift);
   return absl::OkStatus();
 }
@@ -67,7 +76,7 @@ absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& o
   SY_RETURN_IF_ERROR(world.broadcast(too_small, 0).wait());
   if (too_small.item<int64_t>() == 0) {
     absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
-    if (world.rank() == 0) batches = open_batches(options, {.ranks = 1, .rank = 0}, nullptr);
+    if (world.rank() == 0) batches = open_batches(options, {.ranks = 1, .rank = 0});
     SY_RETURN_IF_ERROR(agree(world, batches.status()));
     return std::make_unique<PlainReference>(options.config, options.vocabulary, *std::move(batches), margin, world);
   }
@@ -76,7 +85,7 @@ absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& o
                       agree(world, other_layout(options.config.parallel, world.size(), options.config.model)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape, shape_of(other.config, other.config.parallel, world.size()));
   SY_ASSIGN_OR_RETURN(other.mesh, Mesh::create(world, shape));
-  SY_ASSIGN_OR_RETURN(auto batches, agree(world, open_batches(options, data_rank(*other.mesh), nullptr)));
+  SY_ASSIGN_OR_RETURN(auto batches, agree(world, open_batches(options, data_rank(*other.mesh))));
   return std::make_unique<StandIn>(other.config, options.vocabulary, std::move(batches), *other.mesh, world);
 }
 

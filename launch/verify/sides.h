@@ -6,9 +6,11 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include "launch/data/batch_loader.h"
 #include "launch/train/job.h"
 #include "launch/verify/inject.h"
 #include "launch/verify/reference.h"
+#include "launch/verify/router_log.h"
 #include "launch/verify/verify.h"
 #include "runtime/comm/communicator.h"
 
@@ -18,6 +20,7 @@ namespace switchyard {
 struct Layout {
   MeshShape shape;
   Injection injection;
+  RouterLog routers;                   // of the job's model
   std::unique_ptr<Communicator> wire;  // null: the world itself
   std::unique_ptr<Mesh> mesh;
   Recorder recorder;
@@ -31,6 +34,9 @@ struct OtherLayout {
   RunConfig config;
   std::unique_ptr<Mesh> mesh;
 };
+// What every data rank reads, as it should be; `data`: whose share. Errors: those of the data.
+absl::StatusOr<std::unique_ptr<BatchLoader>> open_batches(const VerifyOptions& options, DataRank data);
+
 // The plain reference where rank 0 has the memory for it, else a second layout, which `other` then holds. `margin`: as
 // PlainReference's. Collective over `world`; all arguments outlive it.
 absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& options, const Layout& layout,

@@ -29,7 +29,7 @@ class StandIn : public Reference {
   std::vector<TensorPart> router_state() override;
 
  private:
-  absl::StatusOr<double> run_part(int64_t step, int64_t part, const std::vector<Choice>& choices);
+  absl::Status run_part(int64_t step, int64_t part, const std::vector<Choice>& choices);
 
   const RunConfig& config_;
   Communicator& world_;

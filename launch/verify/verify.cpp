@@ -12,9 +12,11 @@
 #include "launch/verify/bounds.h"
 #include "launch/verify/exchange_parts.h"
 #include "launch/verify/job_parts.h"
+#include "launch/verify/own_inputs.h"
 #include "launch/verify/sides.h"
 #include "launch/verify/step_recorder.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
@@ -30,6 +32,10 @@ class Verification {
 
   absl::StatusOr<VerifyResult> run() {
     SY_RETURN_IF_ERROR(build_layout(options_, world_, layout_));
+    absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
+    if (world_.rank() == 0) batches = open_batches(options_, {.ranks = 1, .rank = 0});
+    SY_RETURN_IF_ERROR(agree(world_, batches.status()));
+    own_inputs_ = std::make_unique<OwnInputs>(options_.config, *std::move(batches), world_);
     SY_ASSIGN_OR_RETURN(reference_, make_reference(options_, layout_, bounds_.forward(), world_, other_));
     result_.reference = reference_->describe();
     tell(absl::StrCat("reference   ", result_.reference));
@@ -43,15 +49,14 @@ class Verification {
 
  private:
   absl::Status run_step(int64_t step);
-  absl::Status compare_step(int64_t step, const StepOutcome& outcome, const StepRecord& record,
-                            const ReferenceStep& reference);
+  absl::Status compare_step(int64_t step, const StepRecord& record, const ReferenceStep& reference);
   absl::Status compare_update(int64_t step, const StepOutcome& outcome, const std::vector<TensorPart>& before);
   absl::Status compare_router_state(int64_t step);
   absl::Status adopt(std::span<const TensorPart> layout, const std::vector<TensorPart>& reference);
   absl::Status compare_copies(Quantity quantity, int64_t step, const std::vector<TensorPart>& masters);
   absl::Status add(Quantity quantity, int64_t step, Held held, std::span<const TensorPart> reference,
                    std::span<const TensorPart> layout, const MeasureOf& measure);
-  void add_flips(int64_t step, const Flips& flips);
+  void add_flips(int64_t step, const Flips& flips, Flips& all, const std::string& by);
   void tell(const std::string& line) const {
     if (options_.tell) options_.tell(line);
   }
@@ -61,6 +66,7 @@ class Verification {
   const Bounds bounds_;
   Layout layout_;
   OtherLayout other_;
+  std::unique_ptr<OwnInputs> own_inputs_;
   std::unique_ptr<Reference> reference_;
   VerifyResult result_;
 };
@@ -106,34 +112,28 @@ std::vector<TensorPart> differences(std::vector<TensorPart> after, const std::ve
 
 absl::Status Verification::run_step(int64_t step) {
   const std::vector<TensorPart> before = cloned(master_parts(*layout_.job));
-  StepRecorder recorder(*layout_.job);
+  own_inputs_->begin_step(*layout_.job);
+  StepRecorder recorder(*layout_.job, &layout_.routers);
   const absl::Time start = absl::Now();
   SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(*layout_.job));
-  SY_ASSIGN_OR_RETURN(const Choices choices, recorder.gather_choices(world_));
-  const StepRecord record = recorder.take();
   const absl::Time middle = absl::Now();
-  SY_ASSIGN_OR_RETURN(const ReferenceStep reference, reference_->run(step, choices));
+  SY_ASSIGN_OR_RETURN(OwnInputs::Result own,
+                      own_inputs_->compare(step, recorder.record(), recorder.routing(), outcome.loss));
+  std::ranges::move(own.rows, std::back_inserter(result_.rows));
+  add_flips(step, own.flips, result_.own_flips, "by their own inputs");
+  SY_ASSIGN_OR_RETURN(const ReferenceStep reference, reference_->run(step, own.choices));
+  add_flips(step, reference.flips, result_.flips, "by the reference's inputs");
   tell(absl::StrFormat("step %d/%d    layout %.1f s, reference %.1f s", step + 1, options_.steps,
                        absl::ToDoubleSeconds(middle - start), absl::ToDoubleSeconds(absl::Now() - middle)));
-  SY_RETURN_IF_ERROR(compare_step(step, outcome, record, reference));
-  SY_RETURN_IF_ERROR(compare_update(step, outcome, before));
-  return absl::OkStatus();
+  SY_RETURN_IF_ERROR(compare_step(step, recorder.record(), reference));
+  return compare_update(step, outcome, before);
 }
 
-absl::Status Verification::compare_step(int64_t step, const StepOutcome& outcome, const StepRecord& record,
-                                        const ReferenceStep& reference) {
-  add_flips(step, reference.flips);
-  const auto equal = relative(0);
-  const auto forward = relative(bounds_.forward()), backward = relative(bounds_.backward());
+absl::Status Verification::compare_step(int64_t step, const StepRecord& record, const ReferenceStep& reference) {
   SY_RETURN_IF_ERROR(
-      add(Quantity::kTokenCounts, step, Held::kEverywhere, reference.record.token_counts, record.token_counts, equal));
-  SY_RETURN_IF_ERROR(add(Quantity::kLogits, step, Held::kOnce, reference.record.logits, record.logits, forward));
-  SY_RETURN_IF_ERROR(add(Quantity::kAuxiliaryLosses, step, Held::kEverywhere, reference.record.auxiliary_losses,
-                         record.auxiliary_losses, forward));
-  SY_RETURN_IF_ERROR(
-      add(Quantity::kLoss, step, Held::kEverywhere, reference.loss, scalar("loss", outcome.loss), forward));
+      add(Quantity::kLogits, step, Held::kOnce, reference.record.logits, record.logits, relative(bounds_.forward())));
   SY_RETURN_IF_ERROR(add(Quantity::kInputGradients, step, Held::kOnce, reference.record.input_gradients,
-                         record.input_gradients, backward));
+                         record.input_gradients, relative(bounds_.backward())));
   return add(Quantity::kGradients, step, Held::kOnce, reference.gradients, gradient_parts(*layout_.job),
              relative_to_terms(bounds_.backward()));
 }
@@ -201,14 +201,12 @@ absl::Status Verification::compare_copies(Quantity quantity, int64_t step, const
   return add(quantity, step, Held::kCopies, rounded, value_parts(*layout_.job), relative(0));
 }
 
-void Verification::add_flips(int64_t step, const Flips& flips) {
-  result_.flips.tokens += flips.tokens;
-  result_.flips.flipped += flips.flipped;
-  result_.flips.unexplained += flips.unexplained;
+void Verification::add_flips(int64_t step, const Flips& flips, Flips& all, const std::string& by) {
+  all.add(flips);
   if (flips.tokens == 0) return;
   result_.rows.push_back({.quantity = Quantity::kChoices,
                           .step = step,
-                          .name = flips.unexplained > 0 ? flips.first : "all layers",
+                          .name = flips.unexplained > 0 ? flips.first : "all layers, " + by,
                           .deviation = static_cast<double>(flips.unexplained),
                           .bound = 0});
 }

@@ -32,7 +32,8 @@ struct VerifyOptions {
 struct VerifyResult {
   std::string reference;  // what the layout was compared with
   std::vector<Row> rows;
-  Flips flips;        // over all steps
+  Flips own_flips;    // of the layout's choices by the routers' own inputs, over all steps
+  Flips flips;        // by what the reference's routers see; of no tokens where a stand-in does not choose
   int64_t steps = 0;  // compared; the first step with a difference is the last
   bool pass() const;
 };

@@ -52,7 +52,9 @@ DecoderOutput Decoder::forward(const TokenBatch& loaded) {
   const auto [vocab_begin, vocab_end] = cut(vocabulary_, mesh_.size(Axis::kTensor), mesh_.index(Axis::kTensor));
   const at::Tensor loss =
       cross_entropy(logits_TV, batch.targets, vocab_begin, scale, mesh_.group({Axis::kTensor}, Purpose::kLayer));
-  return {loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
+  const DecoderOutput output{loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
+  if (observer_) observer_->losses(output, batch);
+  return output;
 }
 
 at::Tensor Decoder::logits(const TokenBatch& loaded) {

@@ -36,6 +36,8 @@ class DecoderObserver {
   virtual void block_input(int64_t layer, const at::Tensor& x_tD, const TokenBatch& batch) = 0;
   // After the last: [T, V_local], gone once the loss has been differentiated.
   virtual void logits(const at::Tensor& logits_TV, const TokenBatch& batch) = 0;
+  // What forward() is about to give.
+  virtual void losses(const DecoderOutput& output, const TokenBatch& batch) = 0;
 };
 
 class Decoder {

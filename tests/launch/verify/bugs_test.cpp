@@ -38,7 +38,7 @@ const PlantedBug kBugs[] = {
     {"off_by_one_target", Quantity::kLoss},
     {"shift_batch", Quantity::kChoices},
     {"shift_random_stream", Quantity::kInitialValues},
-    {"shift_router_draws", Quantity::kLogits},
+    {"shift_router_draws", Quantity::kWeights},
     {"swap_experts", Quantity::kLogits},
     {"drop_tokens", Quantity::kLogits},
     {"reorder_rows", Quantity::kLogits},

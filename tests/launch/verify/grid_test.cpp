@@ -150,12 +150,13 @@ TEST(Reference, ComparesEverything) {
   EXPECT_EQ(rows[Quantity::kUpdates], 2 * tensors);
   EXPECT_EQ(rows[Quantity::kCopies], 2 * tensors);
   EXPECT_EQ(rows[Quantity::kInputGradients], 2 * 2);
-  EXPECT_EQ(rows[Quantity::kAuxiliaryLosses], 2 * 2 * 2);  // two losses, two parts
-  EXPECT_EQ(rows[Quantity::kTokenCounts], 2 * 2 * 2);      // counts and dropped ones, two parts
+  EXPECT_EQ(rows[Quantity::kAuxiliaryLosses], 2 * 3 * 2);  // two losses and what is differentiated of them, two parts
+  EXPECT_EQ(rows[Quantity::kWeights], 2 * 2);
+  EXPECT_EQ(rows[Quantity::kTokenCounts], 2 * 2 * 2);  // counts and dropped ones, two parts
   EXPECT_EQ(rows[Quantity::kLogits], 2);
   EXPECT_EQ(rows[Quantity::kLoss], 2);
   EXPECT_EQ(rows[Quantity::kGradientNorm], 2);
-  EXPECT_EQ(rows[Quantity::kChoices], 2);
+  EXPECT_EQ(rows[Quantity::kChoices], 2 * 2);  // by the layout's inputs and by the reference's
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ VerifyResult good() {
   VerifyResult result;
   result.reference = "one rank";
   result.steps = 2;
+  result.own_flips = {.tokens = 40, .flipped = 1, .unexplained = 0, .first = ""};
   result.flips = {.tokens = 40, .flipped = 2, .unexplained = 0, .first = ""};
   result.rows = {{.quantity = Quantity::kLogits, .step = 0, .name = "logits", .deviation = 1e-15, .bound = 1e-13},
                  {.quantity = Quantity::kGradients, .step = 0, .name = "norm", .deviation = 1e-14, .bound = 1e-13},
@@ -28,7 +29,8 @@ VerifyResult good() {
 TEST(Report, NamesTheWorstTensorOfEachQuantity) {
   const std::string text = summary(good());
   EXPECT_THAT(text, HasSubstr("gradients                   2      2e-14      1e-13  head"));
-  EXPECT_THAT(text, HasSubstr("2 of 40 choices flipped, 0 by more than rounding"));
+  EXPECT_THAT(text, HasSubstr("by the inputs of the layout's routers: 1 of 40 choices flipped, 0 by more than"));
+  EXPECT_THAT(text, HasSubstr("by the inputs of the reference's: 2 of 40 choices flipped, 0 by more than rounding"));
   EXPECT_THAT(text, Not(HasSubstr("FAIL")));
   EXPECT_TRUE(verdict(good()).ok());
   EXPECT_EQ(hint(good()), "");
@@ -53,6 +55,13 @@ TEST(Report, SaysWhatFailsAndWhereToLook) {
   EXPECT_THAT(std::string(verdict(result).message()), HasSubstr("2 of 5 comparisons fail"));
 }
 
+TEST(Report, SaysWhatAStandInDoesNotCompare) {
+  VerifyResult result = good();
+  result.flips = {};
+  EXPECT_THAT(summary(result), HasSubstr("by the inputs of the reference's: not compared"));
+  EXPECT_EQ(nlohmann::json::parse(to_json(result))["choices_by_reference_inputs"], "not compared");
+}
+
 TEST(Report, JsonHasAllRows) {
   VerifyResult result = good();
   result.rows[0].deviation = NAN;
@@ -62,7 +71,8 @@ TEST(Report, JsonHasAllRows) {
   EXPECT_TRUE(json["rows"][0]["deviation"].is_null());
   EXPECT_EQ(json["rows"][0]["pass"], false);
   EXPECT_EQ(json["rows"][2]["tensor"], "head");
-  EXPECT_EQ(json["choices"]["flipped"], 2);
+  EXPECT_EQ(json["choices_by_own_inputs"]["flipped"], 1);
+  EXPECT_EQ(json["choices_by_reference_inputs"]["flipped"], 2);
 }
 
 }  // namespace
