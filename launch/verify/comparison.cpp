@@ -1,5 +1,6 @@
 #include "launch/verify/comparison.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -13,58 +14,116 @@
 namespace switchyard {
 namespace {
 
+// One number for each row, or one for the tensor.
 struct Sums {
   std::vector<int64_t> shape;
-  double reference_squares = 0;  // equal on all ranks: all see all of the reference
-  double squares = 0;            // of differences, this rank's
-  double compared = 0;           // elements, this rank's
+  at::Tensor reference_squares;  // equal on all ranks: all see all of the reference
+  at::Tensor squares;            // of differences, this rank's
 };
 
-double squares_of(const at::Tensor& x) {
-  return x.to(at::kDouble).square().sum().item<double>();
+at::Tensor squares_of(const at::Tensor& x, bool by_rows) {
+  const at::Tensor squares = x.to(at::kDouble).square();
+  return by_rows ? squares.flatten(1).sum(1) : squares.sum().reshape({1});
 }
 
-void add_part(const TensorPart& reference, std::span<const TensorPart> layout, Sums& sums) {
-  sums.shape = reference.shape;
-  sums.reference_squares += squares_of(reference.data);
+void add_squares(const at::Tensor& x, const Box& box, bool by_rows, const at::Tensor& into) {
+  const int64_t first = by_rows ? box.offset[0] : 0, rows = by_rows ? box.extent[0] : 1;
+  into.narrow(0, first, rows).add_(squares_of(x, by_rows));
+}
+
+void add_part(const TensorPart& reference, std::span<const TensorPart> layout, bool by_rows, Sums& sums) {
+  if (!sums.squares.defined()) {
+    sums.shape = reference.shape;
+    sums.squares = at::zeros({by_rows ? reference.shape[0] : 1}, at::kDouble);
+    sums.reference_squares = at::zeros_like(sums.squares);
+  }
+  add_squares(reference.data, reference.box, by_rows, sums.reference_squares);
   for (const TensorPart& part : layout) {
     if (part.name != reference.name) continue;
     if (part.shape != reference.shape) {  // never equal
-      sums.squares = std::numeric_limits<double>::quiet_NaN();
+      sums.squares.fill_(std::numeric_limits<double>::quiet_NaN());
       continue;
     }
     const Overlap both = overlap(reference, part);
     if (!both.a.defined()) continue;
-    sums.squares += squares_of(both.a.to(at::kDouble) - both.b.to(at::kDouble));
-    sums.compared += static_cast<double>(both.a.numel());
+    add_squares(both.a.to(at::kDouble) - both.b.to(at::kDouble), intersect(reference.box, part.box), by_rows,
+                sums.squares);
   }
 }
 
-std::string coverage_defect(Held held, double elements, double compared, int ranks) {
-  const double expected = held == Held::kEverywhere ? elements * ranks : elements;
-  const bool covered = held == Held::kCopies ? compared >= expected : compared == expected;
-  if (covered) return "";
-  return absl::StrCat("the layout holds ", compared, " elements of ", expected);
+std::string disjoint_defect(const std::vector<int64_t>& shape, const std::vector<Box>& boxes) {
+  int64_t held = 0;
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    held += boxes[i].numel();
+    for (size_t k = 0; k < i; ++k) {
+      if (intersect(boxes[i], boxes[k]).empty()) continue;
+      return absl::StrCat("the layout holds ", to_string(boxes[k]), " and ", to_string(boxes[i]), ", which overlap");
+    }
+  }
+  const int64_t elements = Box::whole(shape).numel();
+  return held == elements ? "" : absl::StrCat("the layout holds ", held, " elements of ", elements);
 }
 
-// Names that some rank has and the reference has not.
-absl::StatusOr<std::vector<std::string>> unknown_names(Communicator& world, std::span<const TensorPart> layout,
-                                                       const std::map<std::string, Sums>& known) {
-  std::vector<TensorPart> marks;
-  for (const TensorPart& part : layout) {
-    if (!known.contains(part.name)) marks.push_back(whole_part(part.name, at::zeros({1}, at::kByte)));
+// By name, then by rank.
+using Boxes = std::map<std::string, std::vector<std::vector<Box>>>;
+
+absl::StatusOr<Boxes> boxes_of_all(Communicator& world, std::span<const TensorPart> layout) {
+  SY_ASSIGN_OR_RETURN(const std::vector<std::vector<TensorPart>> lists, list_parts(world, layout));
+  Boxes boxes;
+  for (size_t rank = 0; rank < lists.size(); ++rank) {
+    for (const TensorPart& part : lists[rank]) {
+      std::vector<std::vector<Box>>& by_rank = boxes[part.name];
+      by_rank.resize(lists.size());
+      if (!part.box.empty()) by_rank[rank].push_back(part.box);
+    }
   }
-  std::map<std::string, bool> names;
-  SY_RETURN_IF_ERROR(exchange_parts(world, marks, [&](const TensorPart& mark) { names[mark.name] = true; }));
-  std::vector<std::string> list;
-  for (const auto& [name, unused] : names) list.push_back(name);
-  return list;
+  return boxes;
+}
+
+// NaN survives, whatever the backend's maximum makes of it.
+absl::Status reduce(Communicator& world, Held held, const at::Tensor& squares) {
+  const at::Tensor not_a_number = squares.isnan().to(at::kDouble);
+  squares.nan_to_num_(0.0);
+  SY_RETURN_IF_ERROR(world.all_reduce(not_a_number, ReduceOp::kSum).wait());
+  SY_RETURN_IF_ERROR(world.all_reduce(squares, held == Held::kOnce ? ReduceOp::kSum : ReduceOp::kMax).wait());
+  squares.masked_fill_(not_a_number.gt(0), std::numeric_limits<double>::quiet_NaN());
+  return absl::OkStatus();
+}
+
+double largest_deviation(const at::Tensor& squares, const at::Tensor& reference_squares, double scale) {
+  const at::Tensor deviations = squares.sqrt();
+  const double rows = static_cast<double>(squares.numel());
+  const at::Tensor scales =
+      rows == 1 ? at::full({1}, scale, at::kDouble) : reference_squares.sqrt().clamp_min(scale / std::sqrt(rows));
+  const at::Tensor relative = at::where(scales.gt(0), deviations / scales, deviations);
+  return relative.isnan().any().item<bool>() ? std::numeric_limits<double>::quiet_NaN()
+         : relative.numel() == 0             ? 0
+                                             : relative.max().item<double>();
 }
 
 }  // namespace
 
+std::string coverage_defect(Held held, const std::vector<int64_t>& shape, std::span<const std::vector<Box>> by_rank) {
+  if (held == Held::kEverywhere) {
+    for (const std::vector<Box>& boxes : by_rank) {
+      if (std::string defect = disjoint_defect(shape, boxes); !defect.empty()) return defect;
+    }
+    return "";
+  }
+  std::vector<Box> together;
+  for (const std::vector<Box>& boxes : by_rank) {
+    for (const Box& box : boxes) {
+      const bool is_copy = held == Held::kCopies && std::find(together.begin(), together.end(), box) != together.end();
+      if (!is_copy) together.push_back(box);
+    }
+  }
+  return disjoint_defect(shape, together);
+}
+
 const char* quantity_name(Quantity quantity) {
   switch (quantity) {
+    case Quantity::kInitialMasters:
+      return "initial masters";
     case Quantity::kInitialValues:
       return "initial values";
     case Quantity::kChoices:
@@ -85,6 +144,8 @@ const char* quantity_name(Quantity quantity) {
       return "gradients";
     case Quantity::kGradientNorm:
       return "gradient norm";
+    case Quantity::kMoments:
+      return "moments";
     case Quantity::kUpdates:
       return "updates";
     case Quantity::kRouterState:
@@ -101,53 +162,39 @@ double Row::badness() const {
   return bound > 0 ? deviation / bound : std::numeric_limits<double>::infinity();
 }
 
-absl::StatusOr<std::vector<Row>> compare(Communicator& world, Quantity quantity, int64_t step, Held held,
+absl::StatusOr<std::vector<Row>> compare(Communicator& world, const Subject& subject,
                                          std::span<const TensorPart> reference, std::span<const TensorPart> layout,
                                          const MeasureOf& measure) {
   std::map<std::string, Sums> tensors;
-  SY_RETURN_IF_ERROR(
-      exchange_parts(world, reference, [&](const TensorPart& part) { add_part(part, layout, tensors[part.name]); }));
+  SY_RETURN_IF_ERROR(exchange_parts(
+      world, reference, [&](const TensorPart& part) { add_part(part, layout, subject.by_rows, tensors[part.name]); }));
+  std::vector<at::Tensor> each;
+  for (const auto& [name, sums] : tensors) each.push_back(sums.squares);
+  const at::Tensor squares = each.empty() ? at::zeros({0}, at::kDouble) : at::cat(each);
+  SY_RETURN_IF_ERROR(reduce(world, subject.held, squares));
+  SY_ASSIGN_OR_RETURN(Boxes boxes, boxes_of_all(world, layout));
 
-  at::Tensor squares = at::empty({static_cast<int64_t>(tensors.size())}, at::kDouble);
-  at::Tensor compared = at::empty_like(squares);
-  int64_t i = 0;
-  for (const auto& [name, sums] : tensors) {
-    squares[i] = sums.squares;
-    compared[i++] = sums.compared;
-  }
-  // NaN must survive whatever the backend's maximum makes of it.
-  const at::Tensor not_a_number = squares.isnan().to(at::kDouble);
-  squares.nan_to_num_(0.0);
-  SY_RETURN_IF_ERROR(world.all_reduce(not_a_number, ReduceOp::kSum).wait());
-  SY_RETURN_IF_ERROR(world.all_reduce(squares, held == Held::kOnce ? ReduceOp::kSum : ReduceOp::kMax).wait());
-  SY_RETURN_IF_ERROR(world.all_reduce(compared, ReduceOp::kSum).wait());
-
-  double all_squares = 0;
-  int64_t all_elements = 0;
-  for (const auto& [name, sums] : tensors) {
-    all_squares += sums.reference_squares;
-    all_elements += Box::whole(sums.shape).numel();
-  }
   std::vector<Row> rows;
-  i = 0;
+  int64_t first = 0;
   for (const auto& [name, sums] : tensors) {
-    const int64_t elements = Box::whole(sums.shape).numel();
-    const Measure by = measure(name, {.norm = std::sqrt(sums.reference_squares),
-                                      .all_norm = std::sqrt(all_squares),
-                                      .elements = elements,
-                                      .all_elements = all_elements});
-    const bool is_number = not_a_number[i].item<double>() == 0;
-    const double difference = std::sqrt(squares[i].item<double>());
-    Row row{.quantity = quantity, .step = step, .name = name, .bound = by.bound};
-    row.deviation = !is_number     ? std::numeric_limits<double>::quiet_NaN()
-                    : by.scale > 0 ? difference / by.scale
-                                   : difference;
-    row.defect = coverage_defect(held, static_cast<double>(elements), compared[i++].item<double>(), world.size());
-    rows.push_back(std::move(row));
+    const Measure by = measure(name, std::sqrt(sums.reference_squares.sum().item<double>()));
+    const int64_t count = sums.squares.numel();
+    std::vector<std::vector<Box>>& held = boxes[name];
+    held.resize(world.size());
+    rows.push_back({.quantity = subject.quantity,
+                    .step = subject.step,
+                    .name = name,
+                    .deviation = largest_deviation(squares.narrow(0, first, count), sums.reference_squares, by.scale),
+                    .bound = by.bound,
+                    .defect = coverage_defect(subject.held, sums.shape, held)});
+    first += count;
   }
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> unknown, unknown_names(world, layout, tensors));
-  for (const std::string& name : unknown) {
-    rows.push_back({.quantity = quantity, .step = step, .name = name, .defect = "the reference has no such tensor"});
+  for (const auto& [name, unused] : boxes) {
+    if (tensors.contains(name)) continue;
+    rows.push_back({.quantity = subject.quantity,
+                    .step = subject.step,
+                    .name = name,
+                    .defect = "the reference has no such tensor"});
   }
   return rows;
 }

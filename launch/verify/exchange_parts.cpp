@@ -42,13 +42,19 @@ at::Tensor within(const TensorPart& part, const Box& box) {
 
 }  // namespace
 
+absl::StatusOr<std::vector<std::vector<TensorPart>>> list_parts(Communicator& world, std::span<const TensorPart> own) {
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> lists, all_gather_texts(world, list_of(own)));
+  std::vector<std::vector<TensorPart>> parts;
+  for (const std::string& list : lists) parts.push_back(parts_of(list));
+  return parts;
+}
+
 absl::Status exchange_parts(Communicator& world, std::span<const TensorPart> own,
                             const std::function<void(const TensorPart&)>& visit) {
-  SY_ASSIGN_OR_RETURN(const std::vector<std::string> lists, all_gather_texts(world, list_of(own)));
+  SY_ASSIGN_OR_RETURN(const std::vector<std::vector<TensorPart>> lists, list_parts(world, own));
   for (int rank = 0; rank < world.size(); ++rank) {
-    const std::vector<TensorPart> listed = parts_of(lists[rank]);
-    for (size_t i = 0; i < listed.size(); ++i) {
-      TensorPart part = listed[i];
+    for (size_t i = 0; i < lists[rank].size(); ++i) {
+      TensorPart part = lists[rank][i];
       if (part.box.empty()) continue;
       part.data = rank == world.rank() ? own[i].data.contiguous() : at::empty(part.box.extent, part.dtype);
       SY_RETURN_IF_ERROR(world.broadcast(part.data, rank).wait());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include "parallel/checkpoint/tensor_part.h"
 #include "runtime/comm/communicator.h"
@@ -17,6 +18,9 @@ namespace switchyard {
 // it is shown is gone afterwards). Errors: kCommunication.
 absl::Status exchange_parts(Communicator& world, std::span<const TensorPart> own,
                             const std::function<void(const TensorPart&)>& visit);
+
+// The parts of every rank, by rank, without their data. Collective. Errors: kCommunication.
+absl::StatusOr<std::vector<std::vector<TensorPart>>> list_parts(Communicator& world, std::span<const TensorPart> own);
 
 // Copies into `into` (boxes of the same tensor, any dtype) what lies in both.
 void copy_overlap(const TensorPart& from, const TensorPart& into);

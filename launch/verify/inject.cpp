@@ -14,18 +14,21 @@ namespace {
 using Site = InjectionSite;
 
 void plant(DispatchFault fault, Injection& injection) {
+  fault.changes = injection.changes;
   injection.model.dispatcher = [fault = std::move(fault)](std::unique_ptr<Dispatcher> dispatcher) {
     return faulty_dispatcher(std::move(dispatcher), fault);
   };
 }
 
 void plant(RouterFault fault, Injection& injection) {
+  fault.changes = injection.changes;
   injection.model.router = [fault = std::move(fault)](std::unique_ptr<Router> router) {
     return faulty_router(std::move(router), fault);
   };
 }
 
 void plant(BatchFault fault, Injection& injection) {
+  fault.changes = injection.changes;
   injection.batches = [fault = std::move(fault)](std::unique_ptr<SequenceSource> source) {
     return faulty_batches(std::move(source), fault);
   };
@@ -33,7 +36,7 @@ void plant(BatchFault fault, Injection& injection) {
 
 template <typename Fault, typename... Arguments>
 void plant_wire(Injection& injection, Arguments... arguments) {
-  injection.wire = std::make_shared<Fault>(std::move(arguments)...);
+  injection.wire = std::make_shared<Fault>(injection.changes, std::move(arguments)...);
 }
 
 at::Tensor lost(const at::Tensor& x, int /*group_size*/) {
@@ -171,7 +174,13 @@ const BugKind kKinds[] = {
        if (site.data() + 1 == site.shape.data) plant(BatchFault{.sequence = [](int64_t n) { return n + 1; }}, out);
      }},
     {"shift_random_stream", "the last rank draws its initial values with another seed", "", always,
-     [](const Site& site, Injection& out) { out.seed_shift = site.is_last() ? 1 : 0; }},
+     [](const Site& site, Injection& out) {
+       if (!site.is_last()) return;
+       out.initial = [seed = static_cast<uint64_t>(site.config.run.seed) + 1, changes = out.changes](Job& job) {
+         job.optimizer->initialise_all(seed);
+         changes->add(1);
+       };
+     }},
     {"shift_router_draws", "the last rank's router draws the random numbers of the tokens after its own",
      "a router that draws by token: noisy_top_k, jitter, or a capacity that drops at random", router_draws,
      [](const Site& site, Injection& out) {
@@ -187,11 +196,18 @@ const BugKind kKinds[] = {
      }},
     {"reorder_rows", "an expert's rows arrive in reverse order and are sent back as they are", kExperts, has_experts,
      [](const Site&, Injection& out) { plant(DispatchFault{.rows = reverse_rows}, out); }},
-    {"scale_combine", "the last rank's combine weights are 1.01 times what they should be", kExperts, has_experts,
+    {"scale_combine", "the last rank's combine weights are 1.01 times what they should be",
+     "a model with experts, and a precision above bf16",
+     [](const Site& site) { return has_experts(site) && site.config.train.precision != "bf16"; },
      [](const Site& site, Injection& out) {
        if (site.is_last()) plant(DispatchFault{.weights = [](const at::Tensor& w) { return w * 1.01; }}, out);
      }},
-    {"detach_router", "the gradient of the combine weights does not reach the router", kExperts, has_experts,
+    {"detach_router", "the gradient of the combine weights does not reach the router",
+     "a router whose weights have a gradient: not hash, nor one expert a token whose weight is renormalised to 1",
+     [](const Site& site) {
+       const MoeConfig& moe = site.config.model.moe;
+       return has_experts(site) && moe.router.kind != "hash" && !(moe.router.renormalise && moe.experts_per_token == 1);
+     },
      [](const Site&, Injection& out) { plant(RouterFault{.output = detach_weights}, out); }},
     {"forget_expert_tensor_sum", "of the ranks that share an expert only the first one's part comes back",
      "a model with experts and parallel.expert_tensor above 1",

@@ -13,6 +13,8 @@
 #include "launch/config/run_config.h"
 #include "launch/data/sequence_source.h"
 #include "launch/train/assemble.h"
+#include "launch/train/job.h"
+#include "launch/verify/change_count.h"
 #include "launch/verify/faulty_wire.h"
 #include "parallel/topology/mesh.h"
 
@@ -23,7 +25,8 @@ struct Injection {
   std::shared_ptr<WireFault> wire;
   Decorators model;
   std::function<std::unique_ptr<SequenceSource>(std::unique_ptr<SequenceSource>)> batches;
-  uint64_t seed_shift = 0;  // added to this rank's seed of initial values
+  std::function<void(Job&)> initial = nullptr;                             // after the initial values were drawn
+  std::shared_ptr<ChangeCount> changes = std::make_shared<ChangeCount>();  // of a listed bug
 };
 
 // Where a bug is to be planted.

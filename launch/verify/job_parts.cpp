@@ -18,12 +18,24 @@ std::vector<TensorPart> gradient_parts(const Job& job) {
   return parts;
 }
 
-std::vector<TensorPart> master_parts(const Job& job) {
+namespace {
+
+std::vector<TensorPart> optimizer_parts(const Job& job, bool moments) {
   std::vector<TensorPart> parts;
   for (TensorPart& part : job.optimizer->state()) {
-    if (!part.name.starts_with("optimizer.")) parts.push_back(std::move(part));
+    if (part.name.starts_with("optimizer.") == moments) parts.push_back(std::move(part));
   }
   return parts;
+}
+
+}  // namespace
+
+std::vector<TensorPart> master_parts(const Job& job) {
+  return optimizer_parts(job, false);
+}
+
+std::vector<TensorPart> moment_parts(const Job& job) {
+  return optimizer_parts(job, true);
 }
 
 std::vector<TensorPart> value_parts(const Job& job) {

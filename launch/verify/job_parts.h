@@ -12,6 +12,8 @@ namespace switchyard {
 // Views of what this rank reduces and updates; over all ranks each element once.
 std::vector<TensorPart> gradient_parts(const Job& job);
 std::vector<TensorPart> master_parts(const Job& job);
+// "optimizer.m.…" and "optimizer.v.…".
+std::vector<TensorPart> moment_parts(const Job& job);
 // Of all values that this rank computes with, whoever updates them.
 std::vector<TensorPart> value_parts(const Job& job);
 

@@ -1,13 +1,17 @@
 #include "launch/verify/model_faults.h"
 
+#include <algorithm>
+
 #include "runtime/base/status.h"
 
 namespace switchyard {
 namespace {
 
 template <typename Change, typename... Arguments>
-at::Tensor changed(const Change& change, const at::Tensor& x, const Arguments&... arguments) {
-  return change ? change(x, arguments...) : x;
+at::Tensor changed(const Change& change, ChangeCount* count, const at::Tensor& x, const Arguments&... arguments) {
+  if (!change) return x;
+  const at::Tensor result = change(x, arguments...);
+  return count ? count->note(x, result) : result;
 }
 
 class FaultyDispatcher : public Dispatcher {
@@ -16,15 +20,19 @@ class FaultyDispatcher : public Dispatcher {
       : dispatcher_(std::move(dispatcher)), fault_(std::move(fault)) {}
 
   Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) override {
-    Dispatched sent = dispatcher_->dispatch(x_TD, fault_.routing ? fault_.routing(routing) : routing);
-    sent.rows_RD = changed(fault_.rows, sent.rows_RD, sent.counts);
+    const Routing given = fault_.routing ? fault_.routing(routing) : routing;
+    if (fault_.changes) fault_.changes->note(routing.experts, given.experts);
+    Dispatched sent = dispatcher_->dispatch(x_TD, given);
+    sent.rows_RD = changed(fault_.rows, fault_.changes.get(), sent.rows_RD, sent.counts);
     return sent;
   }
 
   at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
                      const std::shared_ptr<const DispatchPlan>& plan) override {
-    return changed(fault_.combined,
-                   dispatcher_->combine(changed(fault_.results, y_RD), changed(fault_.weights, weights_N), plan));
+    ChangeCount* count = fault_.changes.get();
+    return changed(
+        fault_.combined, count,
+        dispatcher_->combine(changed(fault_.results, count, y_RD), changed(fault_.weights, count, weights_N), plan));
   }
 
  private:
@@ -38,8 +46,13 @@ class FaultyRouter : public Router {
       : router_(std::move(router)), fault_(std::move(fault)) {}
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
-    RouterOutput output = router_->route(x_tD, fault_.context ? fault_.context(context) : context);
-    return fault_.output ? fault_.output(std::move(output)) : std::move(output);
+    // That a context matters is not seen in itself; all tokens count.
+    if (fault_.context && fault_.changes) fault_.changes->add(x_tD.size(0));
+    const RouterOutput output = router_->route(x_tD, fault_.context ? fault_.context(context) : context);
+    if (!fault_.output) return output;
+    RouterOutput spoiled = fault_.output(output);
+    if (fault_.changes) fault_.changes->note(output.routing.weights, spoiled.routing.weights);
+    return spoiled;
   }
   ParameterList parameters() override { return router_->parameters(); }
   std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
@@ -61,12 +74,18 @@ class FaultyBatches : public SequenceSource {
   int64_t tags() const override { return source_->tags(); }
   uint64_t fingerprint() const override { return source_->fingerprint(); }
   int64_t targets(int64_t begin, int64_t end) override {
-    const int64_t count = source_->targets(begin, end);
-    return fault_.targets ? fault_.targets(count) : count;
+    const int64_t count = source_->targets(begin, end), given = fault_.targets ? fault_.targets(count) : count;
+    if (fault_.changes && given != count) fault_.changes->add(1);
+    return given;
   }
   absl::Status read(int64_t n, const SequenceRows& rows, std::vector<int64_t>& piece_starts) override {
-    SY_RETURN_IF_ERROR(source_->read(fault_.sequence ? fault_.sequence(n) : n, rows, piece_starts));
-    if (fault_.rows) fault_.rows(rows, sequence());
+    const int64_t given = fault_.sequence ? fault_.sequence(n) : n;
+    if (fault_.changes && given != n) fault_.changes->add(sequence());
+    SY_RETURN_IF_ERROR(source_->read(given, rows, piece_starts));
+    if (!fault_.rows) return absl::OkStatus();
+    const std::vector<int64_t> targets(rows.targets, rows.targets + sequence());
+    fault_.rows(rows, sequence());
+    if (fault_.changes && !std::equal(targets.begin(), targets.end(), rows.targets)) fault_.changes->add(1);
     return absl::OkStatus();
   }
 

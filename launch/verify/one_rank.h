@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "parallel/topology/mesh.h"
+#include "runtime/base/status.h"
 #include "runtime/comm/loopback.h"
 
 namespace switchyard {

@@ -80,9 +80,9 @@ absl::Status OwnInputs::compare_loss(int64_t step, const StepRecord& record, dou
   const std::vector<TensorPart> reference = {whole_part("loss", at::full({1}, own.loss / count, at::kDouble))};
   const std::vector<TensorPart> layout = {whole_part("loss", at::full({1}, loss, at::kDouble))};
   SY_ASSIGN_OR_RETURN(std::vector<Row> more,
-                      switchyard::compare(world_, Quantity::kLoss, step, Held::kEverywhere,
+                      switchyard::compare(world_, {Quantity::kLoss, step, Held::kEverywhere},
                                           world_.rank() == 0 ? reference : std::vector<TensorPart>(), layout,
-                                          [&](const std::string&, const Compared&) {
+                                          [&](const std::string&, double) {
                                             return Measure{own.terms / count, bound};
                                           }));
   std::ranges::move(more, std::back_inserter(rows));
@@ -120,10 +120,10 @@ absl::Status OwnInputs::compare_part(int64_t step, int64_t part, const RoutingRe
   const auto add = [&](Quantity quantity, Held held, const std::vector<TensorPart>& reference,
                        const std::vector<TensorPart>& layout) -> absl::Status {
     SY_ASSIGN_OR_RETURN(std::vector<Row> rows,
-                        switchyard::compare(world_, quantity, step, held, reference, layout,
-                                            [&](const std::string& name, const Compared& compared) {
+                        switchyard::compare(world_, {quantity, step, held}, reference, layout,
+                                            [&](const std::string& name, double norm) {
                                               const auto it = measures.find(name);
-                                              return it == measures.end() ? Measure{compared.norm, 0} : it->second;
+                                              return it == measures.end() ? Measure{norm, 0} : it->second;
                                             }));
     std::ranges::move(rows, std::back_inserter(result.rows));
     return absl::OkStatus();

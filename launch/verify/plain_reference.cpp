@@ -15,10 +15,11 @@
 namespace switchyard {
 namespace {
 
-std::vector<TensorPart> parts_of(PlainDecoder& model, at::Tensor PlainParameter::*tensor) {
+std::vector<TensorPart> parts_of(PlainDecoder& model, at::Tensor PlainParameter::*tensor,
+                                 const std::string& prefix = "") {
   std::vector<TensorPart> parts;
   for (PlainParameter& parameter : model.parameters().all()) {
-    parts.push_back(whole_part(parameter.name, parameter.*tensor));
+    parts.push_back(whole_part(prefix + parameter.name, parameter.*tensor));
   }
   return parts;
 }
@@ -108,6 +109,13 @@ absl::StatusOr<double> PlainReference::update(int64_t step) {
 
 std::vector<TensorPart> PlainReference::parameters() {
   return model_ ? parts_of(*model_, &PlainParameter::master) : std::vector<TensorPart>();
+}
+
+std::vector<TensorPart> PlainReference::moments() {
+  if (!model_) return {};
+  std::vector<TensorPart> parts = parts_of(*model_, &PlainParameter::m, "optimizer.m.");
+  std::ranges::move(parts_of(*model_, &PlainParameter::v, "optimizer.v."), std::back_inserter(parts));
+  return parts;
 }
 
 std::vector<TensorPart> PlainReference::router_state() {

@@ -124,6 +124,14 @@ std::unique_ptr<PlainRouter> make_plain_router(const std::string& name, int64_t 
   return std::make_unique<SameRouter>(name, width, config, context, parameters);
 }
 
+double loss_coefficients(const RouterConfig& router) {
+  double sum = router.balance.importance_loss + router.balance.entropy_loss;
+  if (router.has_gate()) sum += router.aux_loss + router.z_loss;
+  if (router.kind == "noisy_top_k") sum += router.load_loss;
+  if (router.kind == "supervised") sum += router.label_loss;
+  return sum;
+}
+
 at::Tensor differing_tokens(const Choice& a, const Choice& b, int64_t experts) {
   return membership(a, experts).ne(membership(b, experts)).any(1);
 }

@@ -36,6 +36,9 @@ std::unique_ptr<PlainRouter> make_plain_router(const std::string& name, int64_t 
 // Whether it is the former.
 bool is_written_out(const RouterConfig& config);
 
+// The coefficients of the losses that a router has: what their sum is made of where each is of the order of 1.
+double loss_coefficients(const RouterConfig& router);
+
 // How many tokens go to other experts in `a` than in `b`, and which: bool [T].
 at::Tensor differing_tokens(const Choice& a, const Choice& b, int64_t experts);
 

@@ -26,6 +26,8 @@ class Reference {
   virtual ~Reference() = default;
   // "one rank, …": what it is, for people.
   virtual std::string describe() const = 0;
+  // Whether it computes in the run's precision; else in fp64.
+  virtual bool rounds() const = 0;
   // Forward and backward of step `step` with the layout's choices of experts.
   virtual absl::StatusOr<ReferenceStep> run(int64_t step, const Choices& choices) = 0;
   // What to write the layout's gradients into, before update().
@@ -35,6 +37,8 @@ class Reference {
   // Masters of the parameters; after they were written, adopted() makes the model follow.
   virtual std::vector<TensorPart> parameters() = 0;
   virtual absl::Status adopted() = 0;
+  // The optimizer's moments, named as moment_parts() has them. Written like parameters.
+  virtual std::vector<TensorPart> moments() = 0;
   // What routers keep beside parameters, after update(); whole, on every rank that has them. Written like parameters.
   virtual std::vector<TensorPart> router_state() = 0;
 };

@@ -8,6 +8,7 @@
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/status.h"
@@ -63,6 +64,13 @@ std::string describe(const Flips& flips) {
                          flips.unexplained);
 }
 
+std::string describe_clipping(const std::vector<double>& factors) {
+  if (std::ranges::all_of(factors, [](double factor) { return factor == 1; })) {
+    return "gradients were not clipped: their norm is below optimizer.clip, so that clipping was not tried";
+  }
+  return absl::StrCat("gradients were clipped by ", absl::StrJoin(factors, ", "));
+}
+
 nlohmann::ordered_json to_json(const Flips& flips) {
   if (flips.tokens == 0) return "not compared";
   return {{"tokens", flips.tokens}, {"flipped", flips.flipped}, {"beyond_rounding", flips.unexplained}};
@@ -74,6 +82,7 @@ nlohmann::ordered_json number(double value) {
 
 const char* meaning(Quantity quantity) {
   switch (quantity) {
+    case Quantity::kInitialMasters:
     case Quantity::kInitialValues:
       return "ranks do not start from the same model: look at the seed, the names and the boxes of these tensors";
     case Quantity::kChoices:
@@ -102,9 +111,11 @@ const char* meaning(Quantity quantity) {
     case Quantity::kGradientNorm:
       return "gradients agree, their norm does not: look at elements counted twice or by no rank, and at when it is "
              "taken";
+    case Quantity::kMoments:
+      return "gradients and their norm agree, the optimizer's moments do not: look at the clip factor and the decay "
+             "rates";
     case Quantity::kUpdates:
-      return "gradients agree, updates do not: look at the clip factor, the moments and decay of the shards, the "
-             "learning rate";
+      return "moments agree, updates do not: look at their correction, the decay of the shards and the learning rate";
     case Quantity::kRouterState:
       return "what routers keep beside parameters moves otherwise: look at the sums that they move by, and whether all "
              "ranks take them";
@@ -144,6 +155,7 @@ std::string summary(const VerifyResult& result) {
     absl::StrAppend(&text, "by the inputs of the layout's routers: ", describe(result.own_flips),
                     "\nby the inputs of the reference's: ", describe(result.flips), "\n");
   }
+  if (!result.clip_factors.empty()) absl::StrAppend(&text, describe_clipping(result.clip_factors), "\n");
   const Rows failed = failures(result);
   if (failed.empty()) return text;
   absl::StrAppend(&text, "\n");
@@ -167,6 +179,7 @@ std::string to_json(const VerifyResult& result) {
                                  {"steps", result.steps},
                                  {"choices_by_own_inputs", to_json(result.own_flips)},
                                  {"choices_by_reference_inputs", to_json(result.flips)},
+                                 {"clip_factors", result.clip_factors},
                                  {"hint", hint(result)}};
   nlohmann::ordered_json& rows = json["rows"] = nlohmann::ordered_json::array();
   for (const Row& row : result.rows) {

@@ -82,16 +82,6 @@ double RouterJudge::margin() const {
   return longest * accumulated_unit(precision) + stored;
 }
 
-// Of the losses that the router has: what their sum is made of where each is of the order of 1.
-double RouterJudge::coefficients() const {
-  const RouterConfig& router = config_.model.moe.router;
-  double sum = router.balance.importance_loss + router.balance.entropy_loss;
-  if (router.has_gate()) sum += router.aux_loss + router.z_loss;
-  if (router.kind == "noisy_top_k") sum += router.load_loss;
-  if (router.kind == "supervised") sum += router.label_loss;
-  return sum / static_cast<double>(config_.train.accumulation);
-}
-
 // How far perturbations of the inputs move each figure.
 std::map<std::string, double> RouterJudge::sensitivity(PlainRouter& router, const at::Tensor& x_TD,
                                                        const TokenContext& context, const Choice& choice,
@@ -115,6 +105,7 @@ RouterJudge::Verdict RouterJudge::judge(const TokenBatch& batch, std::span<const
   const TokenContext context = whole_part_context(batch);
   const double rounding = (kRoundings + std::sqrt(static_cast<double>(batch.part_tokens))) *
                           accumulated_unit(config_.train.compute_precision());
+  const double coefficients = loss_coefficients(config_.model.moe.router) / static_cast<double>(batch.parts);
   const std::string together = auxiliary_loss_name(batch.part);
   Verdict verdict;
   at::Tensor auxiliary_loss = at::zeros({1}, at::kDouble);
@@ -128,7 +119,7 @@ RouterJudge::Verdict RouterJudge::judge(const TokenBatch& batch, std::span<const
     // Last, so that what the router counts is of the inputs themselves.
     const RouterOutput output = router->route(x_TD, context, choice);
     for (const auto& [name, value] : figures_of(output, layer, batch.part)) {
-      const double terms = name == together ? coefficients() : 1;
+      const double terms = name == together ? coefficients : 1;
       Measure& measure = verdict.measures[name];
       measure.scale += std::max(norm_of(value), terms);
       measure.bound += moved.at(name) + rounding * std::max(norm_of(value), terms);

@@ -36,7 +36,6 @@ class RouterJudge {
 
  private:
   double margin() const;
-  double coefficients() const;
   std::map<std::string, double> sensitivity(PlainRouter& router, const at::Tensor& x_TD, const TokenContext& context,
                                             const Choice& choice, int64_t layer) const;
 

@@ -47,6 +47,15 @@ absl::StatusOr<std::unique_ptr<BatchLoader>> open_batches(const VerifyOptions& o
   return open_spoiled(options, data, {});
 }
 
+Bounds bounds_of(const VerifyOptions& options, bool both_round) {
+  const RunConfig& config = options.config;
+  return Bounds(config.model,
+                {.vocabulary = options.vocabulary,
+                 .sequence = config.data.sequence,
+                 .tokens = config.train.global_batch * config.data.sequence},
+                config.train.compute_precision(), both_round);
+}
+
 absl::Status build_layout(const VerifyOptions& options, Communicator& world, Layout& layout) {
   const RunConfig& config = options.config;
   SY_ASSIGN_OR_RETURN(layout.shape, agree(world, shape_of(config, config.parallel, world.size())));
@@ -65,12 +74,13 @@ absl::Status build_layout(const VerifyOptions& options, Communicator& world, Lay
   layout.job = build_job(config, options.vocabulary, *layout.mesh, c10::kCPU, layout.recorder, decorators);
   SY_ASSIGN_OR_RETURN(layout.job->batches,
                       agree(world, open_spoiled(options, data_rank(*layout.mesh), layout.injection)));
-  layout.job->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed) + layout.injection.seed_shift);
+  layout.job->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed));
+  if (layout.injection.initial) layout.injection.initial(*layout.job);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& options, const Layout& layout,
-                                                          double margin, Communicator& world, OtherLayout& other) {
+                                                          Communicator& world, OtherLayout& other) {
   at::Tensor too_small = at::zeros({1}, at::kLong);
   if (options.memory_bytes > 0 && reference_bytes(*layout.job) > options.memory_bytes) too_small.fill_(1);
   SY_RETURN_IF_ERROR(world.broadcast(too_small, 0).wait());
@@ -78,7 +88,8 @@ absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& o
     absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
     if (world.rank() == 0) batches = open_batches(options, {.ranks = 1, .rank = 0});
     SY_RETURN_IF_ERROR(agree(world, batches.status()));
-    return std::make_unique<PlainReference>(options.config, options.vocabulary, *std::move(batches), margin, world);
+    return std::make_unique<PlainReference>(options.config, options.vocabulary, *std::move(batches),
+                                            bounds_of(options, false).forward(1), world);
   }
   other.config = options.config;
   SY_ASSIGN_OR_RETURN(other.config.parallel,

@@ -8,6 +8,7 @@
 
 #include "launch/data/batch_loader.h"
 #include "launch/train/job.h"
+#include "launch/verify/bounds.h"
 #include "launch/verify/inject.h"
 #include "launch/verify/reference.h"
 #include "launch/verify/router_log.h"
@@ -37,9 +38,12 @@ struct OtherLayout {
 // What every data rank reads, as it should be; `data`: whose share. Errors: those of the data.
 absl::StatusOr<std::unique_ptr<BatchLoader>> open_batches(const VerifyOptions& options, DataRank data);
 
-// The plain reference where rank 0 has the memory for it, else a second layout, which `other` then holds. `margin`: as
-// PlainReference's. Collective over `world`; all arguments outlive it.
+// What bounds follow from. `both_round`: as Bounds'.
+Bounds bounds_of(const VerifyOptions& options, bool both_round);
+
+// The plain reference where rank 0 has the memory for it, else a second layout, which `other` then holds. Collective
+// over `world`; all arguments outlive it.
 absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& options, const Layout& layout,
-                                                          double margin, Communicator& world, OtherLayout& other);
+                                                          Communicator& world, OtherLayout& other);
 
 }  // namespace switchyard

@@ -107,6 +107,10 @@ std::vector<TensorPart> StandIn::parameters() {
   return master_parts(*job_);
 }
 
+std::vector<TensorPart> StandIn::moments() {
+  return moment_parts(*job_);
+}
+
 std::vector<TensorPart> StandIn::router_state() {
   return router_state_parts(*job_);
 }

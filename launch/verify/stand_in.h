@@ -21,11 +21,13 @@ class StandIn : public Reference {
           Communicator& world);
 
   std::string describe() const override;
+  bool rounds() const override { return true; }
   absl::StatusOr<ReferenceStep> run(int64_t step, const Choices& choices) override;
   std::vector<TensorPart> gradients() override;
   absl::StatusOr<double> update(int64_t step) override;
   std::vector<TensorPart> parameters() override;
   absl::Status adopted() override;
+  std::vector<TensorPart> moments() override;
   std::vector<TensorPart> router_state() override;
 
  private:

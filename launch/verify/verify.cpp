@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <ATen/ATen.h>
 #include <absl/strings/str_cat.h>
@@ -12,85 +13,23 @@
 #include "launch/verify/bounds.h"
 #include "launch/verify/exchange_parts.h"
 #include "launch/verify/job_parts.h"
+#include "launch/verify/norms.h"
 #include "launch/verify/own_inputs.h"
 #include "launch/verify/sides.h"
 #include "launch/verify/step_recorder.h"
+#include "parallel/gradient/clip.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
 
-class Verification {
- public:
-  Verification(const VerifyOptions& options, Communicator& world)
-      : options_(options),
-        world_(world),
-        bounds_(options.config.model, options.vocabulary,
-                options.config.train.global_batch * options.config.data.sequence,
-                options.config.train.compute_precision()) {}
-
-  absl::StatusOr<VerifyResult> run() {
-    SY_RETURN_IF_ERROR(build_layout(options_, world_, layout_));
-    absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
-    if (world_.rank() == 0) batches = open_batches(options_, {.ranks = 1, .rank = 0});
-    SY_RETURN_IF_ERROR(agree(world_, batches.status()));
-    own_inputs_ = std::make_unique<OwnInputs>(options_.config, *std::move(batches), world_);
-    SY_ASSIGN_OR_RETURN(reference_, make_reference(options_, layout_, bounds_.forward(), world_, other_));
-    result_.reference = reference_->describe();
-    tell(absl::StrCat("reference   ", result_.reference));
-    SY_RETURN_IF_ERROR(compare_copies(Quantity::kInitialValues, 0, reference_->parameters()));
-    while (result_.steps < options_.steps && result_.pass()) {
-      SY_RETURN_IF_ERROR(run_step(result_.steps));
-      ++result_.steps;
-    }
-    return std::move(result_);
-  }
-
- private:
-  absl::Status run_step(int64_t step);
-  absl::Status compare_step(int64_t step, const StepRecord& record, const ReferenceStep& reference);
-  absl::Status compare_update(int64_t step, const StepOutcome& outcome, const std::vector<TensorPart>& before);
-  absl::Status compare_router_state(int64_t step);
-  absl::Status adopt(std::span<const TensorPart> layout, const std::vector<TensorPart>& reference);
-  absl::Status compare_copies(Quantity quantity, int64_t step, const std::vector<TensorPart>& masters);
-  absl::Status add(Quantity quantity, int64_t step, Held held, std::span<const TensorPart> reference,
-                   std::span<const TensorPart> layout, const MeasureOf& measure);
-  void add_flips(int64_t step, const Flips& flips, Flips& all, const std::string& by);
-  void tell(const std::string& line) const {
-    if (options_.tell) options_.tell(line);
-  }
-
-  const VerifyOptions& options_;
-  Communicator& world_;
-  const Bounds bounds_;
-  Layout layout_;
-  OtherLayout other_;
-  std::unique_ptr<OwnInputs> own_inputs_;
-  std::unique_ptr<Reference> reference_;
-  VerifyResult result_;
-};
-
-absl::Status Verification::add(Quantity quantity, int64_t step, Held held, std::span<const TensorPart> reference,
-                               std::span<const TensorPart> layout, const MeasureOf& measure) {
-  SY_ASSIGN_OR_RETURN(std::vector<Row> rows, compare(world_, quantity, step, held, reference, layout, measure));
-  std::move(rows.begin(), rows.end(), std::back_inserter(result_.rows));
-  return absl::OkStatus();
-}
-
 // Relative to the reference's norm.
 MeasureOf relative(double bound) {
-  return
-      [bound](const std::string&, const Compared& compared) { return Measure{.scale = compared.norm, .bound = bound}; };
+  return [bound](const std::string&, double norm) { return Measure{.scale = norm, .bound = bound}; };
 }
 
-// The same for gradients, some of which are what is left where large terms cancel.
-MeasureOf relative_to_terms(double bound) {
-  return [bound](const std::string&, const Compared& compared) {
-    const double share = static_cast<double>(compared.elements) / static_cast<double>(compared.all_elements);
-    return Measure{.scale = Bounds::scale(compared.norm, compared.all_norm * std::sqrt(share)), .bound = bound};
-  };
-}
+constexpr std::string_view kFirstMoment = "optimizer.m.";
 
 std::vector<TensorPart> scalar(const std::string& name, double value) {
   return {whole_part(name, at::full({1}, value, at::kDouble))};
@@ -108,6 +47,68 @@ std::vector<TensorPart> differences(std::vector<TensorPart> after, const std::ve
     after[i].dtype = at::kDouble;
   }
   return after;
+}
+
+class Verification {
+ public:
+  Verification(const VerifyOptions& options, Communicator& world) : options_(options), world_(world) {}
+
+  absl::StatusOr<VerifyResult> run() {
+    SY_RETURN_IF_ERROR(build_layout(options_, world_, layout_));
+    absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
+    if (world_.rank() == 0) batches = open_batches(options_, {.ranks = 1, .rank = 0});
+    SY_RETURN_IF_ERROR(agree(world_, batches.status()));
+    own_inputs_ = std::make_unique<OwnInputs>(options_.config, *std::move(batches), world_);
+    SY_ASSIGN_OR_RETURN(reference_, make_reference(options_, layout_, world_, other_));
+    bounds_ = bounds_of(options_, reference_->rounds());
+    SY_ASSIGN_OR_RETURN(const Norms parameters, norms_of(world_, reference_->parameters()));
+    tensors_ = static_cast<int64_t>(parameters.size());
+    for (const auto& [name, tensor] : parameters) elements_ += tensor.elements;
+    result_.reference = reference_->describe();
+    tell(absl::StrCat("reference   ", result_.reference));
+    SY_RETURN_IF_ERROR(
+        add({Quantity::kInitialMasters}, reference_->parameters(), master_parts(*layout_.job), relative(0)));
+    SY_RETURN_IF_ERROR(compare_copies(Quantity::kInitialValues, 0, reference_->parameters()));
+    while (result_.steps < options_.steps && result_.pass()) {
+      SY_RETURN_IF_ERROR(run_step(result_.steps));
+      ++result_.steps;
+    }
+    SY_RETURN_IF_ERROR(count_changes());
+    return std::move(result_);
+  }
+
+ private:
+  absl::Status run_step(int64_t step);
+  absl::Status compare_step(int64_t step, const StepRecord& record, const ReferenceStep& reference);
+  absl::Status compare_update(int64_t step, const StepOutcome& outcome, const std::vector<TensorPart>& before);
+  absl::Status compare_router_state(int64_t step);
+  absl::Status count_changes();
+  absl::Status adopt(std::span<const TensorPart> layout, const std::vector<TensorPart>& reference);
+  absl::Status compare_copies(Quantity quantity, int64_t step, const std::vector<TensorPart>& masters);
+  absl::Status add(const Subject& subject, std::span<const TensorPart> reference, std::span<const TensorPart> layout,
+                   const MeasureOf& measure);
+  void add_flips(int64_t step, const Flips& flips, Flips& all, const std::string& by);
+  int64_t tokens() const { return options_.config.train.global_batch * options_.config.data.sequence; }
+  void tell(const std::string& line) const {
+    if (options_.tell) options_.tell(line);
+  }
+
+  const VerifyOptions& options_;
+  Communicator& world_;
+  Layout layout_;
+  OtherLayout other_;
+  std::unique_ptr<OwnInputs> own_inputs_;
+  std::unique_ptr<Reference> reference_;
+  std::optional<Bounds> bounds_;        // by which reference it is
+  int64_t tensors_ = 0, elements_ = 0;  // parameters
+  VerifyResult result_;
+};
+
+absl::Status Verification::add(const Subject& subject, std::span<const TensorPart> reference,
+                               std::span<const TensorPart> layout, const MeasureOf& measure) {
+  SY_ASSIGN_OR_RETURN(std::vector<Row> rows, compare(world_, subject, reference, layout, measure));
+  std::move(rows.begin(), rows.end(), std::back_inserter(result_.rows));
+  return absl::OkStatus();
 }
 
 absl::Status Verification::run_step(int64_t step) {
@@ -130,44 +131,56 @@ absl::Status Verification::run_step(int64_t step) {
 }
 
 absl::Status Verification::compare_step(int64_t step, const StepRecord& record, const ReferenceStep& reference) {
-  SY_RETURN_IF_ERROR(
-      add(Quantity::kLogits, step, Held::kOnce, reference.record.logits, record.logits, relative(bounds_.forward())));
-  SY_RETURN_IF_ERROR(add(Quantity::kInputGradients, step, Held::kOnce, reference.record.input_gradients,
-                         record.input_gradients, relative(bounds_.backward())));
-  return add(Quantity::kGradients, step, Held::kOnce, reference.gradients, gradient_parts(*layout_.job),
-             relative_to_terms(bounds_.backward()));
+  SY_RETURN_IF_ERROR(add({Quantity::kLogits, step, Held::kOnce, true}, reference.record.logits, record.logits,
+                         relative(bounds_->forward(tokens()))));
+  SY_RETURN_IF_ERROR(add({Quantity::kInputGradients, step, Held::kOnce, true}, reference.record.input_gradients,
+                         record.input_gradients, relative(bounds_->backward(tokens()))));
+  SY_ASSIGN_OR_RETURN(const auto terms, gradient_scales(world_, layout_.routers.take_terms(), options_.config));
+  return add({Quantity::kGradients, step}, reference.gradients, gradient_parts(*layout_.job),
+             [&](const std::string& name, double norm) {
+               double scale = norm;
+               for (const auto& [router, cancelling] : terms) {
+                 if (name.starts_with(router)) scale = std::max(scale, cancelling);
+               }
+               return Measure{scale, bounds_->gradients(tensors_)};
+             });
 }
 
 absl::Status Verification::compare_update(int64_t step, const StepOutcome& outcome,
                                           const std::vector<TensorPart>& before) {
   SY_RETURN_IF_ERROR(adopt(gradient_parts(*layout_.job), reference_->gradients()));
+  SY_ASSIGN_OR_RETURN(const Norms gradients, norms_of(world_, reference_->gradients()));
+  SY_ASSIGN_OR_RETURN(const Norms moments_before, norms_of(world_, reference_->moments()));
   const std::vector<TensorPart> reference_before = cloned(reference_->parameters());
-  SY_ASSIGN_OR_RETURN(const double norm, reference_->update(step));
+  SY_ASSIGN_OR_RETURN(const double gradient_norm, reference_->update(step));
   const std::vector<TensorPart> reference_after = reference_->parameters();
+  SY_ASSIGN_OR_RETURN(const Norms values, norms_of(world_, reference_after));
 
-  int64_t elements = 0;
-  std::map<std::string, double> value_norms;
-  SY_RETURN_IF_ERROR(exchange_parts(world_, reference_after, [&](const TensorPart& part) {
-    elements += part.data.numel();
-    const double part_norm = part.data.to(at::kDouble).norm().item<double>();
-    double& whole = value_norms[part.name];
-    whole = std::hypot(whole, part_norm);
-  }));
-  SY_RETURN_IF_ERROR(add(Quantity::kGradientNorm, step, Held::kEverywhere,
-                         world_.rank() == 0 ? scalar("gradient norm", norm) : std::vector<TensorPart>(),
-                         scalar("gradient norm", outcome.grad_norm), relative(Bounds::norm(elements))));
-  SY_RETURN_IF_ERROR(add(Quantity::kUpdates, step, Held::kOnce, differences(reference_after, reference_before),
-                         differences(master_parts(*layout_.job), before),
-                         [&](const std::string& name, const Compared& compared) {
+  SY_RETURN_IF_ERROR(add({Quantity::kGradientNorm, step, Held::kEverywhere},
+                         world_.rank() == 0 ? scalar("gradient norm", gradient_norm) : std::vector<TensorPart>(),
+                         scalar("gradient norm", outcome.grad_norm), relative(Bounds::norm(elements_))));
+  const double factor = clip_factor(gradient_norm, options_.config.optimizer.clip);
+  result_.clip_factors.push_back(factor);
+  SY_RETURN_IF_ERROR(
+      add({Quantity::kMoments, step}, reference_->moments(), moment_parts(*layout_.job),
+          [&](const std::string& name, double norm) {
+            if (!name.starts_with(kFirstMoment)) return Measure{norm, bounds_->second_moment(elements_)};
+            const double gradient = gradients.at(name.substr(kFirstMoment.size())).norm;
+            const double share = 1 - options_.config.optimizer.betas[0];
+            return Measure{moments_before.at(name).norm + share * factor * gradient, bounds_->first_moment(elements_)};
+          }));
+  SY_RETURN_IF_ERROR(add({Quantity::kUpdates, step}, differences(reference_after, reference_before),
+                         differences(master_parts(*layout_.job), before), [&](const std::string& name, double norm) {
                            // A tensor that does not move is measured by its values.
-                           const double values = value_norms[name];
-                           const double moved = compared.norm > 0 ? compared.norm : values;
-                           return Measure{.scale = moved, .bound = bounds_.update(moved > 0 ? values / moved : 1)};
+                           const double size = values.at(name).norm;
+                           const double moved = norm > 0 ? norm : size;
+                           return Measure{.scale = moved, .bound = bounds_->update(moved > 0 ? size / moved : 1)};
                          }));
   const std::vector<TensorPart> masters = master_parts(*layout_.job);
   SY_RETURN_IF_ERROR(compare_copies(Quantity::kCopies, step, masters));
   SY_RETURN_IF_ERROR(compare_router_state(step));
   SY_RETURN_IF_ERROR(adopt(masters, reference_->parameters()));
+  SY_RETURN_IF_ERROR(adopt(moment_parts(*layout_.job), reference_->moments()));
   return reference_->adopted();
 }
 
@@ -175,8 +188,8 @@ absl::Status Verification::compare_router_state(int64_t step) {
   const std::vector<TensorPart> state = router_state_parts(*layout_.job), reference = reference_->router_state();
   const std::vector<TensorPart> none;
   const bool first = world_.rank() == 0;
-  SY_RETURN_IF_ERROR(add(Quantity::kRouterState, step, Held::kEverywhere, first ? reference : none, state,
-                         relative(bounds_.backward())));
+  SY_RETURN_IF_ERROR(add({Quantity::kRouterState, step, Held::kEverywhere}, first ? reference : none, state,
+                         relative(bounds_->backward(tokens()))));
   return adopt(first ? state : none, reference);
 }
 
@@ -198,7 +211,7 @@ absl::Status Verification::compare_copies(Quantity quantity, int64_t step, const
     part.data = part.data.to(accumulate_dtype(dtype)).to(dtype);
     part.dtype = dtype;
   }
-  return add(quantity, step, Held::kCopies, rounded, value_parts(*layout_.job), relative(0));
+  return add({quantity, step, Held::kCopies}, rounded, value_parts(*layout_.job), relative(0));
 }
 
 void Verification::add_flips(int64_t step, const Flips& flips, Flips& all, const std::string& by) {
@@ -209,6 +222,18 @@ void Verification::add_flips(int64_t step, const Flips& flips, Flips& all, const
                           .name = flips.unexplained > 0 ? flips.first : "all layers, " + by,
                           .deviation = static_cast<double>(flips.unexplained),
                           .bound = 0});
+}
+
+// A planted bug that changes nothing could not be seen by anything.
+absl::Status Verification::count_changes() {
+  if (options_.inject.empty()) return absl::OkStatus();
+  const at::Tensor changed = at::tensor({layout_.injection.changes->numbers()}, at::kLong);
+  SY_RETURN_IF_ERROR(world_.all_reduce(changed, ReduceOp::kSum).wait());
+  result_.planted_changes = changed.item<int64_t>();
+  if (result_.planted_changes > 0) return absl::OkStatus();
+  return error(ErrorCategory::kUsage,
+               absl::StrCat("--inject ", options_.inject,
+                            " changed nothing: this layout, model or data gives it nothing to act on"));
 }
 
 }  // namespace

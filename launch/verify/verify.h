@@ -35,13 +35,15 @@ struct VerifyResult {
   Flips own_flips;    // of the layout's choices by the routers' own inputs, over all steps
   Flips flips;        // by what the reference's routers see; of no tokens where a stand-in does not choose
   int64_t steps = 0;  // compared; the first step with a difference is the last
+  std::vector<double> clip_factors;  // by step: what gradients were multiplied by
+  int64_t planted_changes = 0;       // numbers that a planted bug has changed, over all ranks
   bool pass() const;
 };
 
 // Every step begins from the layout's parameters of the step before, and the reference's optimizer is given the
 // layout's gradients: each row is judged on its own, and AdamW's division does not make noise look like a bug.
 // Collective over `world`, whose size is the layout's; all ranks get the same result. Errors are those of train_step;
-// kUsage for a bug that can't be planted here.
+// kUsage for a bug that can't be planted here or changes nothing.
 absl::StatusOr<VerifyResult> verify_layout(const VerifyOptions& options, Communicator& world);
 
 }  // namespace switchyard

@@ -26,19 +26,26 @@ bool called_from(const Call& call, std::string_view file) {
 Work UnsummedScatter::reduce_scatter(Communicator& wire, at::Tensor send, std::span<const int64_t> rows,
                                      at::Tensor recv, Call call) {
   if (!is_group(wire, group_)) return wire.reduce_scatter(send, rows, recv, call);
-  recv.copy_(own_rows(wire, send, rows));
-  return {};
+  const at::Tensor own = own_rows(wire, send, rows).clone();
+  Work work = wire.reduce_scatter(send, rows, recv, call);
+  if (work.wait().ok()) recv.copy_(changes_->note(recv, own));
+  return work;
 }
 
 Work ChangedScatter::reduce_scatter(Communicator& wire, at::Tensor send, std::span<const int64_t> rows, at::Tensor recv,
                                     Call call) {
-  if (is_group(wire, group_)) send = change_(send, wire.size());
+  if (is_group(wire, group_)) send = changes_->note(send, change_(send, wire.size()));
   return wire.reduce_scatter(send, rows, recv, call);
 }
 
 Work UnsummedReduce::all_reduce(Communicator& wire, at::Tensor inout, ReduceOp op, Call call) {
-  if (op == ReduceOp::kSum && is_group(wire, group_) && called_from(call, file_)) return {};
-  return wire.all_reduce(inout, op, call);
+  if (op != ReduceOp::kSum || !is_group(wire, group_) || !called_from(call, file_)) {
+    return wire.all_reduce(inout, op, call);
+  }
+  const at::Tensor own = inout.clone();
+  Work work = wire.all_reduce(inout, op, call);
+  if (work.wait().ok()) inout.copy_(changes_->note(inout, own));
+  return work;
 }
 
 Work StaleNorm::all_reduce(Communicator& wire, at::Tensor inout, ReduceOp op, Call call) {
@@ -46,7 +53,7 @@ Work StaleNorm::all_reduce(Communicator& wire, at::Tensor inout, ReduceOp op, Ca
   if (!called_from(call, "gradient/clip.cpp")) return work;
   if (!work.wait().ok()) return work;
   const at::Tensor fresh = inout.clone();
-  if (before_.defined()) inout.copy_(before_);
+  if (before_.defined()) inout.copy_(changes_->note(inout, before_));
   before_ = fresh;
   return work;
 }
@@ -64,7 +71,8 @@ Work StaleShard::all_gather(Communicator& wire, at::Tensor send, at::Tensor recv
   const size_t index = sent.size();
   sent.push_back(send.clone());
   const auto before = before_.find(&wire);
-  return wire.all_gather(before == before_.end() ? send : before->second[index], recv, rows, call);
+  if (before != before_.end()) send = changes_->note(send, before->second[index]);
+  return wire.all_gather(send, recv, rows, call);
 }
 
 }  // namespace switchyard

@@ -31,22 +31,31 @@ INSTANTIATE_TEST_SUITE_P(Routers, Grid,
                            return std::get<0>(test.param) + "_" + name_of(std::get<1>(test.param));
                          });
 
-class Precisions : public testing::TestWithParam<std::tuple<std::string, TestLayout>> {};
+class Precisions : public testing::TestWithParam<std::tuple<std::string, std::string, TestLayout>> {};
 
 TEST_P(Precisions, StayWithinTheirBounds) {
-  const auto& [precision, layout] = GetParam();
+  const auto& [precision, kind, layout] = GetParam();
   SmallVerification what;
+  what.use_router(kind);
   what.config.train.precision = precision;
   what.config.parallel = parallel_of(layout);
   const VerifyResult result = value_or_throw(what.run(layout.ranks));
   EXPECT_TRUE(result.pass()) << failures_of(result);
 }
 
+std::string name_of_precision(const testing::TestParamInfo<std::tuple<std::string, std::string, TestLayout>>& test) {
+  const auto& [precision, kind, layout] = test.param;
+  return precision + "_" + kind + "_" + name_of(layout);
+}
+
 INSTANTIATE_TEST_SUITE_P(Layouts, Precisions,
-                         testing::Combine(testing::Values("fp32", "bf16"), testing::ValuesIn(verified_layouts())),
-                         [](const auto& test) {
-                           return std::get<0>(test.param) + "_" + name_of(std::get<1>(test.param));
-                         });
+                         testing::Combine(testing::Values("fp32", "bf16"), testing::Values("softmax"),
+                                          testing::ValuesIn(verified_layouts())),
+                         name_of_precision);
+INSTANTIATE_TEST_SUITE_P(Routers, Precisions,
+                         testing::Combine(testing::Values("fp32", "bf16"), testing::ValuesIn(router_kinds()),
+                                          testing::Values(TestLayout{4, 1, 2, 2})),
+                         name_of_precision);
 
 // What the plain decoder writes down beside what the grid uses.
 TEST(Reference, KnowsTiedEmbeddingsActivationsRecomputationAndOtherWeights) {
@@ -145,8 +154,10 @@ TEST(Reference, ComparesEverything) {
   // 2 steps; embedding, norm, head; two norms, q, k, v, o a layer; gate, up, down of the dense layer; router, 5 experts
   // and the shared one.
   const int tensors = 3 + 2 * 6 + 3 + 1 + 6 * 3;
+  EXPECT_EQ(rows[Quantity::kInitialMasters], tensors);
   EXPECT_EQ(rows[Quantity::kInitialValues], tensors);
   EXPECT_EQ(rows[Quantity::kGradients], 2 * tensors);
+  EXPECT_EQ(rows[Quantity::kMoments], 2 * 2 * tensors);
   EXPECT_EQ(rows[Quantity::kUpdates], 2 * tensors);
   EXPECT_EQ(rows[Quantity::kCopies], 2 * tensors);
   EXPECT_EQ(rows[Quantity::kInputGradients], 2 * 2);

@@ -62,6 +62,14 @@ TEST(Report, SaysWhatAStandInDoesNotCompare) {
   EXPECT_EQ(nlohmann::json::parse(to_json(result))["choices_by_reference_inputs"], "not compared");
 }
 
+TEST(Report, SaysWhetherClippingWasTried) {
+  VerifyResult result = good();
+  result.clip_factors = {1, 0.5};
+  EXPECT_THAT(summary(result), HasSubstr("gradients were clipped by 1, 0.5"));
+  result.clip_factors = {1, 1};
+  EXPECT_THAT(summary(result), HasSubstr("clipping was not tried"));
+}
+
 TEST(Report, JsonHasAllRows) {
   VerifyResult result = good();
   result.rows[0].deviation = NAN;
