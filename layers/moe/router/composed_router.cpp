@@ -39,7 +39,8 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
                 .logits_TE = parts_.gate ? parts_.gate->logits(x_tD, context) : at::Tensor(),
                 .scores_TE = {},
                 .probabilities_TE = {},
-                .spread_TE = {}};
+                .spread_TE = {},
+                .best_TK = {}};
   parts_.rule->score(scored);
   Choice choice = choose(scored);
   at::Tensor weights_N = parts_.rule->weigh(scored, choice);
@@ -87,7 +88,10 @@ PopulationSums ComposedRouter::add_up(const Scored& scored, const Choice& choice
     // Zero, or NaN where a logit is not finite.
     sums.add("finite", scored.logits_TE.detach().sum(at::kDouble) * 0);
   }
-  for (const auto& term : parts_.terms) term->add(scored, choice, weights_N, sums);
+  for (const auto& term : parts_.terms) {
+    const at::AutoGradMode differentiable(at::GradMode::is_enabled() && term->coefficient() > 0);
+    term->add(scored, choice, weights_N, sums);
+  }
   sums.reduce(population_);
   return sums;
 }

@@ -36,17 +36,22 @@ struct GateFunction : torch::autograd::Function<GateFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     Parameter& weight = borrowed<Parameter>(context->saved_data["weight"]);
     const at::Tensor x_TD = context->get_saved_variables()[0];
+    // Side by side: one pass over x serves all terms, and dx is summed over them before it is rounded.
     const std::vector<at::Tensor> g = terms(gradients[0].contiguous(), x_TD.scalar_type());
-    for (const at::Tensor& term_TE : g) {
-      matmul(weight.gradient(), term_TE, x_TD, {.transpose_a = true, .accumulate = true});
+    const at::Tensor g_TN = at::cat(g, 1);
+    if (g.size() == 1) {
+      matmul(weight.gradient(), g_TN, x_TD, {.transpose_a = true, .accumulate = true});
+    } else {
+      const at::Tensor d_ND = at::empty({g_TN.size(1), x_TD.size(1)}, weight.gradient().options());
+      matmul(d_ND, g_TN, x_TD, {.transpose_a = true});
+      for (const at::Tensor& term_ED : d_ND.chunk(static_cast<int64_t>(g.size()))) weight.gradient().add_(term_ED);
     }
     weight.accumulated();
     at::Tensor d_TD;
     if (context->needs_input_grad(0)) {
-      // Side by side, so that dx is summed over both terms before it is rounded.
       const std::vector<at::Tensor> w(g.size(), weight.value().detach());
       d_TD = at::empty(x_TD.sizes(), x_TD.options());
-      matmul(d_TD, at::cat(g, 1), at::cat(w, 0));
+      matmul(d_TD, g_TN, at::cat(w, 0));
     }
     return {d_TD, at::Tensor(), at::Tensor()};
   }

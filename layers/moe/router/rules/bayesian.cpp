@@ -17,13 +17,14 @@ class BayesianRule : public RoutingRule {
         posterior_(context.name, context.width, experts_, config_.bayesian, context.build.seed) {}
 
   void score(Scored& scored) override {
+    clusters_T_ = posterior_.clusters(scored.x_TD);
     scored.probabilities_TE = at::softmax(scored.logits_TE, 1);
-    scored.scores_TE = scored.probabilities_TE * of_tokens(posterior_.mean(), scored);
+    scored.scores_TE = scored.probabilities_TE * of_tokens(posterior_.mean(), scored.logits_TE);
   }
   Choice choose(const Scored& scored) override {
     if (!scored.context.training) return top_k(scored.scores_TE, experts_per_token_);
     const at::Tensor chances = posterior_.explore(scored.context.step, scored.context.part);
-    return top_k(scored.probabilities_TE * of_tokens(chances, scored), experts_per_token_);
+    return top_k(scored.probabilities_TE * of_tokens(chances, scored.logits_TE), experts_per_token_);
   }
   at::Tensor weigh(const Scored& scored, const Choice& choice) override {
     const at::Tensor w_N = at_slots(scored.scores_TE, choice);
@@ -38,8 +39,8 @@ class BayesianRule : public RoutingRule {
   void finish_step() override { posterior_.take(&population_); }
 
  private:
-  at::Tensor of_tokens(const at::Tensor& chances_CE, const Scored& scored) const {
-    return chances_CE.index_select(0, posterior_.clusters(scored.x_TD)).to(scored.logits_TE.scalar_type());
+  at::Tensor of_tokens(const at::Tensor& chances_CE, const at::Tensor& logits_TE) const {
+    return chances_CE.to(logits_TE.scalar_type()).index_select(0, clusters_T_);
   }
 
   // An expert served a token well where a larger weight would have lowered the loss. A slot that a capacity dropped has
@@ -47,7 +48,7 @@ class BayesianRule : public RoutingRule {
   void watch(const Scored& scored, const Choice& choice, const at::Tensor& weights_N) {
     if (scored.context.step != step_) posterior_.discard();  // of a step that was skipped
     step_ = scored.context.step;
-    const at::Tensor clusters_N = posterior_.clusters(scored.x_TD).index_select(0, slot_tokens(choice));
+    const at::Tensor clusters_N = clusters_T_.index_select(0, slot_tokens(choice));
     const at::Tensor cells_N = clusters_N * experts_ + choice.experts;
     const at::Tensor confidence_N = posterior_.mean().view({-1}).index_select(0, cells_N);
     weights_N.register_hook([this, cells_N, confidence_N](const at::Tensor& gradient_N) {
@@ -62,6 +63,7 @@ class BayesianRule : public RoutingRule {
   const RouterConfig config_;
   Communicator& population_;
   ExpertPosterior posterior_;
+  at::Tensor clusters_T_;  // of the tokens that are being routed
   int64_t step_ = -1;
 };
 
