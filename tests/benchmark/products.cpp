@@ -1,6 +1,5 @@
 // Our matrix products and expert block beside the same in plain ATen: benchmark_products [THREADS]. Runs are
 // interleaved and medians shown, because machines are noisy; compare within one table only.
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -10,8 +9,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <absl/strings/str_format.h>
-#include <absl/time/clock.h>
-#include <absl/time/time.h>
 
 #include "layers/moe/experts.h"
 #include "layers/ops/activation.h"
@@ -19,22 +16,12 @@
 #include "parallel/topology/mesh.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/loopback.h"
+#include "tests/benchmark/timing.h"
 
 namespace switchyard {
 namespace {
 
 constexpr int kRepeats = 15;
-
-double milliseconds(const std::function<void()>& work) {
-  const absl::Time start = absl::Now();
-  work();
-  return absl::ToDoubleMilliseconds(absl::Now() - start);
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
 
 // `work`: what one run does, in 1e9 of `unit`.
 void compare(const std::string& what, double work, const char* unit, const std::function<void()>& ours,

@@ -1,107 +1,122 @@
-// What routing and balance cost of an MoE layer's time, forward and backward on one rank, for each kind of router on
-// the coarse and the fine bf16 shape: benchmark_routers [THREADS [coarse|fine]]. Layer and router alone are interleaved
-// and medians shown; compare within one table only.
+// What routing and balance cost of an MoE layer's time, forward and backward on one rank in bf16, for each mixture of
+// configs/routers in a coarse and a fine shape: benchmark_routers [coarse|fine [NAME]]. The router's time is split into
+// the gate's products, both ways, and what else it does: scores, choice, weights and losses. All take turns on one
+// thread, and medians of its CPU time are shown; compare within one table only.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
-#include <absl/time/clock.h>
-#include <absl/time/time.h>
 
+#include "launch/config/binder.h"
+#include "launch/config/run_config.h"
 #include "layers/moe/moe_layer.h"
+#include "layers/moe/router/gate.h"
 #include "layers/moe/router/make_router.h"
 #include "parallel/dispatch/local.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/loopback.h"
+#include "runtime/device/memory.h"
+#include "tests/benchmark/timing.h"
 
 namespace switchyard {
 namespace {
 
 constexpr int kRepeats = 5;
-constexpr int64_t kTokens = 4096, kWidth = 512, kSequence = 512;
+constexpr int64_t kTokens = 4096, kWidth = 512, kSequence = 512, kTags = 4;
 
-double milliseconds(const std::function<void()>& work) {
-  const absl::Time start = absl::Now();
-  work();
-  return absl::ToDoubleMilliseconds(absl::Now() - start);
+struct Shape {
+  const char* name;
+  int64_t experts, experts_per_token, expert_width;
+};
+constexpr Shape kShapes[] = {{"coarse", 8, 2, 2048}, {"fine", 64, 8, 256}};
+
+// The mixture of configs/routers/`name`.yaml in another shape.
+MoeConfig mixture(const std::string& name, const Shape& shape) {
+  const int64_t experts_per_token = name == "dense" ? shape.experts : shape.experts_per_token;
+  const std::vector<std::string> overrides{absl::StrCat("model.moe.experts=", shape.experts),
+                                           absl::StrCat("model.moe.experts_per_token=", experts_per_token),
+                                           absl::StrCat("model.moe.expert_width=", shape.expert_width),
+                                           "model.moe.activation=relu"};
+  return value_or_throw(
+             read_config<RunConfig>(absl::StrCat(SWITCHYARD_SOURCE "/configs/routers/", name, ".yaml"), overrides))
+      .model.moe;
 }
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
+std::vector<std::string> mixtures() {
+  std::vector<std::string> names;
+  for (const auto& file : std::filesystem::directory_iterator(SWITCHYARD_SOURCE "/configs/routers")) {
+    if (file.path().stem() != "none") names.push_back(file.path().stem());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
-struct Kind {
-  std::string name;
-  std::function<void(MoeConfig&)> change;
+// The gate's products alone, of as many as the router has.
+void run_gates(MoeLayer& layer, const at::Tensor& x, int64_t experts) {
+  for (Parameter* parameter : layer.router().parameters()) {
+    const at::Tensor logits = gate(x, *parameter);
+    logits.backward(at::ones({x.size(0), experts}, logits.options()));
+  }
+}
+
+struct Times {
+  std::vector<double> layer, gates, forward, backward;
 };
 
-std::vector<Kind> kinds() {
-  const auto plain = [](const char* kind) { return Kind{kind, [kind](MoeConfig& c) { c.router.kind = kind; }}; };
-  const auto balanced = [](const char* kind) {
-    return Kind{kind, [kind](MoeConfig& c) { c.router.kind = kind, c.router.aux_loss = 0, c.router.z_loss = 0; }};
-  };
-  return {plain("softmax"),
-          {"softmax, capacity 1.25", [](MoeConfig& c) { c.router.capacity.factor = 1.25; }},
-          {"softmax, over sequences", [](MoeConfig& c) { c.router.balance.over = "sequence"; }},
-          {"sigmoid, bias",
-           [](MoeConfig& c) {
-             c.router.kind = "sigmoid", c.router.aux_loss = 0, c.router.z_loss = 0, c.router.balance.bias_rate = 1e-3;
-           }},
-          plain("noisy_top_k"),
-          plain("top_p"),
-          balanced("expert_choice"),
-          balanced("sinkhorn"),
-          balanced("hash"),
-          plain("bayesian")};
+void print(const std::string& shape, const std::string& kind, const Times& times) {
+  const double gates = median(times.gates), forward = median(times.forward), backward = median(times.backward);
+  const double router = forward + backward, layer = median(times.layer);
+  std::fputs(absl::StrFormat("%-7s %-24s router %6.2f ms of %7.2f ms: %5.1f %%   gate %5.2f  choice and losses %6.2f  "
+                             "(forward %5.2f  backward %5.2f)\n",
+                             shape, kind, router, layer, 100 * router / layer, gates, router - gates, forward, backward)
+                 .c_str(),
+             stdout);
+  std::fflush(stdout);
 }
 
-void measure(const std::string& shape, const MoeConfig& base, const Mesh& mesh) {
+void measure(const std::string& shape, const std::string& name, const MoeConfig& config, const Mesh& mesh) {
   const BuildContext context{.mesh = mesh, .dtype = at::kBFloat16, .init_scale = 0.02, .residual_init_scale = 0.02};
   const at::Tensor x = at::randn({kTokens, kWidth}, at::kBFloat16).set_requires_grad(true);
   const at::Tensor g = at::randn({kTokens, kWidth}, at::kBFloat16);
-  const at::Tensor tokens = at::randint(8192, {kTokens}, at::kLong);
+  const at::Tensor tokens = at::randint(8192, {kTokens}, at::kLong), tags = at::randint(kTags, {kTokens}, at::kLong);
   TokenContext token_context{
-      .tokens = tokens, .tags = {}, .sequence = kSequence, .data_rank_tokens = kTokens, .population = kTokens};
-  for (const Kind& kind : kinds()) {
-    MoeConfig config = base;
-    kind.change(config);
-    throw_if_error(config.validate());
-    MoeLayer layer(make_router("moe", kWidth, config, context), std::make_unique<LocalDispatcher>(config.experts),
-                   std::make_unique<Experts>("moe", kWidth, config.expert_width, Activation::kRelu,
-                                             Placement::contiguous(config.experts, 1), context),
-                   nullptr);
-    initialise_values(layer.parameters(), 1);
-    attach_plain_gradients(layer.parameters());
-    const auto run_layer = [&] {
-      const MoeOutput output = layer.forward(x, token_context);
-      ((output.y_tD * g).sum() + output.auxiliary_loss.to(at::kBFloat16)).backward();
-    };
-    const auto run_router = [&] {
-      const RouterOutput output = layer.router().route(x, token_context);
-      const at::Tensor total = output.routing.weights.sum() + output.auxiliary_loss;
-      if (total.requires_grad()) total.backward();
-    };
-    std::vector<double> whole, routing;
-    run_layer();
-    for (int i = 0; i < kRepeats; ++i) {
-      ++token_context.step;
-      whole.push_back(milliseconds(run_layer));
-      routing.push_back(milliseconds(run_router));
-    }
-    const double a = median(routing), b = median(whole);
-    std::fputs(absl::StrFormat("%s  %-24s router %7.2f ms of %8.2f ms: %5.1f %%\n", shape, kind.name, a, b, 100 * a / b)
-                   .c_str(),
-               stdout);
-    std::fflush(stdout);
+      .tokens = tokens, .tags = tags, .sequence = kSequence, .data_rank_tokens = kTokens, .population = kTokens};
+  MoeLayer layer(make_router("moe", kWidth, config, context), std::make_unique<LocalDispatcher>(config.experts),
+                 std::make_unique<Experts>("moe", kWidth, config.expert_width, Activation::kRelu,
+                                           Placement::contiguous(config.experts, 1), context),
+                 nullptr);
+  initialise_values(layer.parameters(), 1);
+  attach_plain_gradients(layer.parameters());
+  const auto run_layer = [&] {
+    const MoeOutput output = layer.forward(x, token_context);
+    ((output.y_tD * g).sum() + output.auxiliary_loss.to(at::kBFloat16)).backward();
+  };
+  at::Tensor total;
+  const auto route = [&] {
+    const RouterOutput output = layer.router().route(x, token_context);
+    total = output.routing.weights.sum() + output.auxiliary_loss;
+  };
+  const auto route_back = [&] {
+    if (total.requires_grad()) total.backward();
+  };
+  Times times;
+  run_layer();
+  for (int i = 0; i < kRepeats; ++i) {
+    ++token_context.step;
+    times.layer.push_back(cpu_milliseconds(run_layer));
+    times.forward.push_back(cpu_milliseconds(route));
+    times.backward.push_back(cpu_milliseconds(route_back));
+    times.gates.push_back(cpu_milliseconds([&] { run_gates(layer, x, config.experts); }));
   }
+  print(shape, name, times);
 }
 
 }  // namespace
@@ -109,16 +124,15 @@ void measure(const std::string& shape, const MoeConfig& base, const Mesh& mesh) 
 
 int main(int argc, char** argv) {
   using namespace switchyard;  // NOLINT: a short main
-  at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 1);
+  keep_freed_memory();         // as in training
+  at::set_num_threads(1);      // backward then runs on this thread
+  const std::string wanted_shape = argc > 1 ? argv[1] : "", wanted_name = argc > 2 ? argv[2] : "";
   Loopback loopback(1);
   const auto mesh = value_or_throw(Mesh::create(loopback.rank(0), MeshShape{}));
-  const std::string shape = argc > 2 ? argv[2] : "";
-  if (shape != "fine") {
-    measure("coarse", {.experts = 8, .experts_per_token = 2, .expert_width = 2048, .activation = "relu", .router = {}},
-            *mesh);
-  }
-  if (shape != "coarse") {
-    measure("fine  ", {.experts = 64, .experts_per_token = 8, .expert_width = 256, .activation = "relu", .router = {}},
-            *mesh);
+  for (const Shape& shape : kShapes) {
+    if (!wanted_shape.empty() && shape.name != wanted_shape) continue;
+    for (const std::string& name : mixtures()) {
+      if (wanted_name.empty() || name == wanted_name) measure(shape.name, name, mixture(name, shape), *mesh);
+    }
   }
 }
