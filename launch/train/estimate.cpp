@@ -90,16 +90,20 @@ MemoryEstimate estimate_memory(const Job& job) {
   return estimate;
 }
 
+std::string describe(const MeshShape& shape) {
+  return absl::StrCat("data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
+                      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor);
+}
+
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {
-  return absl::StrCat(
-      "layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
-      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "\n", "step        ",
-      config.train.global_batch, " sequences of ", config.data.sequence, " tokens in ", config.train.accumulation,
-      " parts, ", config.train.precision, "\n", "parameters  ", millions(largest.model_parameters), ", ",
-      millions(largest.active_parameters), " active a token, at most ", millions(largest.rank_parameters),
-      " on a rank\n", "memory      at most ", gib(largest.total()), " a rank: values ", gib(largest.values),
-      ", gradients ", gib(largest.gradients), ", optimizer ", gib(largest.optimizer), ", activations about ",
-      gib(largest.activations), ", checkpoint copies ", gib(largest.checkpoint), "\n");
+  return absl::StrCat("layout      ", describe(shape), "\n", "step        ", config.train.global_batch,
+                      " sequences of ", config.data.sequence, " tokens in ", config.train.accumulation, " parts, ",
+                      config.train.precision, "\n", "parameters  ", millions(largest.model_parameters), ", ",
+                      millions(largest.active_parameters), " active a token, at most ",
+                      millions(largest.rank_parameters), " on a rank\n", "memory      at most ", gib(largest.total()),
+                      " a rank: values ", gib(largest.values), ", gradients ", gib(largest.gradients), ", optimizer ",
+                      gib(largest.optimizer), ", activations about ", gib(largest.activations), ", checkpoint copies ",
+                      gib(largest.checkpoint), "\n");
 }
 
 }  // namespace switchyard

@@ -21,6 +21,8 @@ struct MemoryEstimate {
 // tokens spread evenly over experts. Local.
 MemoryEstimate estimate_memory(const Job& job);
 
+// "data 2 x tensor 1; experts: …".
+std::string describe(const MeshShape& shape);
 // A few lines for people. `largest`: over ranks.
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape);
 

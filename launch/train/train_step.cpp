@@ -16,9 +16,10 @@ absl::StatusOr<double> sum_over_ranks(double value, Communicator& group) {
   return sum.item<double>();
 }
 
-absl::StatusOr<StepOutcome> run_step(Job& job) {
+}  // namespace
+
+absl::StatusOr<StepOutcome> compute_gradients(Job& job) {
   const TrainConfig& config = job.config.train;
-  Communicator& world = job.mesh.world();
   MoeMetrics moe(*job.model);
   double loss = 0;
 
@@ -41,22 +42,24 @@ absl::StatusOr<StepOutcome> run_step(Job& job) {
   SY_RETURN_IF_ERROR(job.reducer->finish());
 
   StepOutcome outcome{.moe = moe.take()};
-  SY_ASSIGN_OR_RETURN(outcome.loss, sum_over_ranks(loss, world));
-  SY_ASSIGN_OR_RETURN(outcome.grad_norm, gradient_norm(job.reducer->shards(), world));
-  outcome.lr = learning_rate(job.config.optimizer, job.state.step + 1, config.steps);
-  outcome.skipped = !std::isfinite(outcome.loss) || !std::isfinite(outcome.grad_norm);
-  if (!outcome.skipped) {
-    ScopedSpan span(job.recorder, "optimizer");
-    SY_RETURN_IF_ERROR(job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
-    for (const auto& [layer, moe_layer] : job.model->moe_layers()) moe_layer->router().finish_step();
-  }
+  SY_ASSIGN_OR_RETURN(outcome.loss, sum_over_ranks(loss, job.mesh.world()));
   return outcome;
 }
 
-}  // namespace
+absl::Status apply_gradients(Job& job, StepOutcome& outcome) {
+  SY_ASSIGN_OR_RETURN(outcome.grad_norm, gradient_norm(job.reducer->shards(), job.mesh.world()));
+  outcome.lr = learning_rate(job.config.optimizer, job.state.step + 1, job.config.train.steps);
+  outcome.skipped = !std::isfinite(outcome.loss) || !std::isfinite(outcome.grad_norm);
+  if (outcome.skipped) return absl::OkStatus();
+  ScopedSpan span(job.recorder, "optimizer");
+  SY_RETURN_IF_ERROR(job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
+  for (const auto& [layer, moe_layer] : job.model->moe_layers()) moe_layer->router().finish_step();
+  return absl::OkStatus();
+}
 
 absl::StatusOr<StepOutcome> train_step(Job& job) try {
-  SY_ASSIGN_OR_RETURN(StepOutcome outcome, run_step(job));
+  SY_ASSIGN_OR_RETURN(StepOutcome outcome, compute_gradients(job));
+  SY_RETURN_IF_ERROR(apply_gradients(job, outcome));
   ++job.state.step;
   job.state.updates = job.optimizer->updates();
   job.state.tokens += job.config.train.global_batch * job.config.data.sequence;

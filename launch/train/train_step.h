@@ -22,4 +22,11 @@ struct StepOutcome {
 // (kCommunication) and of the data (kBadData, on the rank that met them alone).
 absl::StatusOr<StepOutcome> train_step(Job& job);
 
+// Its two halves, for who compares what lies between them; they leave the state as it is, and failures of the wire in
+// forward and backward are thrown as StatusError. First forward and backward of all parts: reduced gradients, and what
+// of the outcome is known by then.
+absl::StatusOr<StepOutcome> compute_gradients(Job& job);
+// Then norm, clipping and update.
+absl::Status apply_gradients(Job& job, StepOutcome& outcome);
+
 }  // namespace switchyard

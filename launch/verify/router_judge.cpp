@@ -16,8 +16,8 @@
 namespace switchyard {
 namespace {
 
-// That all of them move a figure by less than a tenth of their usual effect has a chance of one in 10⁸.
-constexpr int kPerturbations = 8;
+// That all of them move a figure by less than a tenth of their usual effect has a chance of 4 in 10⁵.
+constexpr int kPerturbations = 4;
 // One after another, from logits to a loss: exponential, sum, quotient, logarithm, product, and their like.
 constexpr double kRoundings = 8;
 

@@ -1,12 +1,15 @@
 #include "launch/verify/sides.h"
 
 #include <ATen/ATen.h>
+#include <absl/strings/str_format.h>
 
 #include "launch/train/estimate.h"
 #include "launch/verify/plain_reference.h"
+#include "launch/verify/reference_bytes.h"
 #include "launch/verify/stand_in.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
+#include "runtime/device/memory.h"
 
 namespace switchyard {
 namespace {
@@ -29,16 +32,29 @@ absl::StatusOr<MeshShape> shape_of(const RunConfig& config, const ParallelConfig
   return resolve_mesh(parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
 }
 
-// Masters, values, gradients, and two moments of all parameters, and what autograd keeps of one part, all in fp64.
-int64_t reference_bytes(const Job& job) {
-  const MemoryEstimate estimate = estimate_memory(job);
-  const auto& config = job.config;
-  const int64_t element = static_cast<int64_t>(c10::elementSize(compute_dtype(config.train.compute_precision())));
-  const int64_t activations =
-      estimate.activations / element * job.mesh.size(Axis::kData) * job.mesh.size(Axis::kTensor);
-  const int64_t scores = config.train.global_batch / config.train.accumulation * config.model.layers *
-                         config.model.attention.heads * config.data.sequence * config.data.sequence;
-  return 8 * (5 * estimate.model_parameters + 2 * activations + 2 * scores);
+// Whether rank 0's host can hold the reference beside the jobs of its ranks, all of which have been built.
+absl::StatusOr<bool> fits(const VerifyOptions& options, const Job& job, Communicator& world) {
+  SY_RETURN_IF_ERROR(world.barrier().wait());
+  const int64_t limit = options.memory_bytes > 0 ? options.memory_bytes : available_bytes();
+  const int64_t needed = reference_bytes(options.config, options.vocabulary, estimate_memory(job).model_parameters);
+  if (options.tell && limit > 0) {
+    constexpr double kGiB = 1 << 30;
+    options.tell(absl::StrFormat("memory      the reference takes about %.2f GiB; free: %.2f",
+                                 static_cast<double>(needed) / kGiB, static_cast<double>(limit) / kGiB));
+  }
+  at::Tensor answer = at::full({1}, limit == 0 || needed <= limit, at::kLong);
+  SY_RETURN_IF_ERROR(world.broadcast(answer, 0).wait());
+  return answer.item<int64_t>() != 0;
+}
+
+// A second layout takes about what the first one does.
+absl::Status check_room_for_stand_in(const Job& job, Communicator& world) {
+  int64_t ranks_here = 0;
+  for (int rank = 0; rank < world.size(); ++rank) ranks_here += world.node_of(rank) == world.node_of(world.rank());
+  const int64_t available = available_bytes();
+  if (available == 0 || estimate_memory(job).total() * ranks_here <= available) return absl::OkStatus();
+  return error(ErrorCategory::kOutOfMemory,
+               "neither the reference nor a second layout to stand in for it fits into memory; use --shrink");
 }
 
 }  // namespace
@@ -81,23 +97,22 @@ absl::Status build_layout(const VerifyOptions& options, Communicator& world, Lay
 
 absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& options, const Layout& layout,
                                                           Communicator& world, OtherLayout& other) {
-  at::Tensor too_small = at::zeros({1}, at::kLong);
-  if (options.memory_bytes > 0 && reference_bytes(*layout.job) > options.memory_bytes) too_small.fill_(1);
-  SY_RETURN_IF_ERROR(world.broadcast(too_small, 0).wait());
-  if (too_small.item<int64_t>() == 0) {
+  SY_ASSIGN_OR_RETURN(const bool plain, fits(options, *layout.job, world));
+  if (plain) {
     absl::StatusOr<std::unique_ptr<BatchLoader>> batches = nullptr;
     if (world.rank() == 0) batches = open_batches(options, {.ranks = 1, .rank = 0});
     SY_RETURN_IF_ERROR(agree(world, batches.status()));
     return std::make_unique<PlainReference>(options.config, options.vocabulary, *std::move(batches),
                                             bounds_of(options, false).forward(1), world);
   }
+  SY_RETURN_IF_ERROR(agree(world, check_room_for_stand_in(*layout.job, world)));
   other.config = options.config;
   SY_ASSIGN_OR_RETURN(other.config.parallel,
                       agree(world, other_layout(options.config.parallel, world.size(), options.config.model)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape, shape_of(other.config, other.config.parallel, world.size()));
   SY_ASSIGN_OR_RETURN(other.mesh, Mesh::create(world, shape));
   SY_ASSIGN_OR_RETURN(auto batches, agree(world, open_batches(options, data_rank(*other.mesh))));
-  return std::make_unique<StandIn>(other.config, options.vocabulary, std::move(batches), *other.mesh, world);
+  return std::make_unique<StandIn>(other.config, options.vocabulary, std::move(batches), *other.mesh);
 }
 
 }  // namespace switchyard

@@ -3,12 +3,9 @@
 #include <ATen/ATen.h>
 #include <absl/strings/str_cat.h>
 
-#include "launch/verify/exchange_parts.h"
+#include "launch/train/estimate.h"
 #include "launch/verify/job_parts.h"
 #include "launch/verify/step_recorder.h"
-#include "parallel/gradient/clip.h"
-#include "parallel/optimizer/schedule.h"
-#include "runtime/base/check.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -16,6 +13,14 @@ namespace {
 
 int differing_axes(const MeshShape& a, const MeshShape& b) {
   return (a.tensor != b.tensor) + (a.expert != b.expert) + (a.expert_tensor != b.expert_tensor);
+}
+
+std::vector<int> divisors_of(int n) {
+  std::vector<int> divisors;
+  for (int i = 1; i <= n; ++i) {
+    if (n % i == 0) divisors.push_back(i);
+  }
+  return divisors;
 }
 
 // What falls to the tokens [begin, begin + count).
@@ -27,6 +32,28 @@ Choice share_of(const Choice& all, int64_t begin, int64_t count) {
           .kept = all.kept.defined() ? all.kept.narrow(0, first, slots).contiguous() : at::Tensor()};
 }
 
+// Takes the choices that it is shown, by part.
+class ReplayingRouter : public Router {
+ public:
+  ReplayingRouter(std::unique_ptr<Router> router, const Choices* const& choices, size_t index)
+      : router_(std::move(router)), choices_(choices), index_(index) {}
+
+  RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
+    const Choice& all = choices_->at(context.part).at(index_);
+    router_->replay(share_of(all, context.first_token, x_tD.size(0)));
+    return router_->route(x_tD, context);
+  }
+  ParameterList parameters() override { return router_->parameters(); }
+  std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
+  void replay(Choice choice) override { router_->replay(std::move(choice)); }
+  void finish_step() override { router_->finish_step(); }
+
+ private:
+  const std::unique_ptr<Router> router_;
+  const Choices* const& choices_;
+  const size_t index_;  // among the mixture layers
+};
+
 }  // namespace
 
 absl::StatusOr<ParallelConfig> other_layout(const ParallelConfig& asked, int ranks, const DecoderConfig& model) {
@@ -36,9 +63,10 @@ absl::StatusOr<ParallelConfig> other_layout(const ParallelConfig& asked, int ran
   SY_ASSIGN_OR_RETURN(const MeshShape shape, resolve(asked));
   ParallelConfig best;
   int most = 0;
-  for (int tensor = 1; tensor <= ranks; ++tensor) {
-    for (int expert = 1; expert <= ranks; ++expert) {
-      for (int expert_tensor = 1; expert_tensor <= ranks; ++expert_tensor) {
+  const std::vector<int> divisors = divisors_of(ranks);
+  for (const int tensor : divisors) {
+    for (const int expert : divisors) {
+      for (const int expert_tensor : divisors) {
         const ParallelConfig config{.tensor = tensor, .expert = expert, .expert_tensor = expert_tensor};
         const absl::StatusOr<MeshShape> other = resolve(config);
         if (!other.ok() || differing_axes(*other, shape) <= most) continue;
@@ -53,54 +81,38 @@ absl::StatusOr<ParallelConfig> other_layout(const ParallelConfig& asked, int ran
                "stand in for it; use --shrink");
 }
 
-StandIn::StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, const Mesh& mesh,
-                 Communicator& world)
-    : config_(config), world_(world), job_(build_job(config, vocabulary, mesh, c10::kCPU, recorder_)) {
+StandIn::StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, const Mesh& mesh) {
+  size_t layers = 0;
+  const Decorators replay{.router =
+                              [&](std::unique_ptr<Router> router) {
+                                return std::make_unique<ReplayingRouter>(std::move(router), choices_, layers++);
+                              },
+                          .dispatcher = nullptr};
+  job_ = build_job(config, vocabulary, mesh, c10::kCPU, recorder_, replay);
   job_->batches = std::move(batches);
   job_->optimizer->initialise_all(static_cast<uint64_t>(config.run.seed));
 }
 
 std::string StandIn::describe() const {
-  const MeshShape& shape = job_->mesh.shape();
-  return absl::StrCat("NOT one rank, which is too small: a second layout, data ", shape.data, " x tensor ",
-                      shape.tensor, "; experts: expert_data ", shape.expert_data, " x expert ", shape.expert,
-                      " x expert_tensor ", shape.expert_tensor, "; what both get wrong alike is not seen");
+  return absl::StrCat("NOT one rank, which is too small: a second layout, ", switchyard::describe(job_->mesh.shape()),
+                      "; what both get wrong alike is not seen");
 }
 
 absl::StatusOr<ReferenceStep> StandIn::run(int64_t step, const Choices& choices) {
   StepRecorder recorder(*job_);
-  job_->reducer->begin_step();
-  for (int64_t part = 0; part < config_.train.accumulation; ++part) {
-    if (part + 1 == config_.train.accumulation) job_->reducer->begin_last_part();
-    SY_RETURN_IF_ERROR(run_part(step, part, choices[part]));
-  }
-  SY_RETURN_IF_ERROR(job_->reducer->finish());
+  choices_ = &choices;
+  job_->state.step = step;
+  SY_ASSIGN_OR_RETURN(outcome_, compute_gradients(*job_));
   return ReferenceStep{.record = recorder.record(), .gradients = gradients(), .flips = {}};
-}
-
-absl::Status StandIn::run_part(int64_t step, int64_t part, const std::vector<Choice>& choices) {
-  SY_ASSIGN_OR_RETURN(const TokenBatch batch, job_->batches->load(step, part));
-  const auto [begin, end] = cut(batch.tokens.numel(), job_->mesh.size(Axis::kTensor), job_->mesh.index(Axis::kTensor));
-  size_t next = 0;
-  for (const auto& [layer, moe] : job_->model->moe_layers()) {
-    moe->router().replay(share_of(choices.at(next++), batch.first_token + begin, end - begin));
-  }
-  const DecoderOutput output = job_->model->forward(batch);
-  (output.loss + output.auxiliary_loss).backward();
-  return absl::OkStatus();
 }
 
 std::vector<TensorPart> StandIn::gradients() {
   return gradient_parts(*job_);
 }
 
-absl::StatusOr<double> StandIn::update(int64_t step) {
-  const OptimizerConfig& optimizer = config_.optimizer;
-  SY_ASSIGN_OR_RETURN(const double norm, gradient_norm(job_->reducer->shards(), world_));
-  SY_RETURN_IF_ERROR(job_->optimizer->update(learning_rate(optimizer, step + 1, config_.train.steps),
-                                             clip_factor(norm, optimizer.clip)));
-  for (const auto& [layer, moe] : job_->model->moe_layers()) moe->router().finish_step();
-  return norm;
+absl::StatusOr<double> StandIn::update(int64_t) {
+  SY_RETURN_IF_ERROR(apply_gradients(*job_, outcome_));
+  return outcome_.grad_norm;
 }
 
 std::vector<TensorPart> StandIn::parameters() {

@@ -6,8 +6,8 @@
 #include <absl/status/statusor.h>
 
 #include "launch/train/job.h"
+#include "launch/train/train_step.h"
 #include "launch/verify/reference.h"
-#include "runtime/comm/communicator.h"
 
 namespace switchyard {
 
@@ -17,8 +17,7 @@ absl::StatusOr<ParallelConfig> other_layout(const ParallelConfig& asked, int ran
 class StandIn : public Reference {
  public:
   // `config`: the asked one with the other layout. `batches`: this data rank's on `mesh`. All outlive it.
-  StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, const Mesh& mesh,
-          Communicator& world);
+  StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches, const Mesh& mesh);
 
   std::string describe() const override;
   bool rounds() const override { return true; }
@@ -31,12 +30,10 @@ class StandIn : public Reference {
   std::vector<TensorPart> router_state() override;
 
  private:
-  absl::Status run_part(int64_t step, int64_t part, const std::vector<Choice>& choices);
-
-  const RunConfig& config_;
-  Communicator& world_;
   Recorder recorder_;
+  const Choices* choices_ = nullptr;  // of the step
   std::unique_ptr<Job> job_;
+  StepOutcome outcome_;  // of the step
 };
 
 }  // namespace switchyard

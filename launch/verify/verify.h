@@ -24,7 +24,7 @@ struct VerifyOptions {
   TokenSupply tokens;
   int64_t steps = 2;
   std::string inject = {};                                 // kind of a planted bug; empty: none
-  int64_t memory_bytes = 0;                                // that the reference may take on rank 0; 0: no limit
+  int64_t memory_bytes = 0;                                // that the reference may take on rank 0; 0: what is free
   std::function<void(const std::string&)> tell = nullptr;  // a line of progress, on rank 0; may be empty
   std::function<void(Injection&)> tamper = nullptr;        // a bug that is not on the list; tests plant it by hand
 };
