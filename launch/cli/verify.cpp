@@ -17,29 +17,29 @@
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
 #include "launch/train/console.h"
+#include "launch/train/estimate.h"
 #include "launch/train/job.h"
 #include "launch/verify/report.h"
 #include "launch/verify/shrink.h"
 #include "runtime/comm/agreement.h"
-#include "runtime/comm/exchange.h"
-#include "runtime/device/memory.h"
 
 namespace switchyard {
 namespace {
 
 constexpr char kAbout[] =
     "Compares the config's layout with one rank: trains it for some steps beside a plain reference in fp64, on rank 0, "
-    "that shares no dispatcher, reducer, sharded optimizer or kernel with it, and compares logits, losses, every "
-    "gradient, every update and the choices of experts.";
+    "that shares no dispatcher, reducer, sharded optimizer or kernel with it (but all routers other than plain softmax "
+    "routing), and compares logits, losses, every gradient, every update and the choices of experts.";
 
 constexpr char kExamples[] = R"(Examples:
-  mpirun -n 4 switchyard verify configs/quickstart.yaml parallel.expert=4 --shrink
+  mpirun -n 4 switchyard verify configs/bench_63m.yaml parallel.expert=4 --shrink
   mpirun -n 4 switchyard verify configs/x.yaml train.precision=fp64 --shrink --json
-  mpirun -n 2 switchyard verify configs/quickstart.yaml --shrink --inject double_divisor
+  mpirun -n 2 switchyard verify configs/bench_63m.yaml --shrink --inject double_divisor
   switchyard verify --inject list
 
-Bounds are derived from the precision's round-off, the depth and the longest sum; train.precision=fp64 makes them
-tight. Exit code 0: all hold; 70: some do not; 64: a planted bug shows nowhere.)";
+Bounds are derived from the precision's round-off, the depth and the lengths of sums; train.precision=fp64 makes them
+tight. data.train=random takes random documents. Exit code 0: all hold; 70: some do not; 64: a planted bug changes
+nothing, or shows nowhere.)";
 
 struct Arguments {
   std::string config;
@@ -50,12 +50,19 @@ struct Arguments {
   std::string inject;
 };
 
-void show_layout(const RunConfig& config, const MeshShape& shape, const TokenSupply& tokens, Console& console) {
-  console.line(absl::StrCat("layout      data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ",
-                            shape.expert_data, " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor,
-                            ", ", config.train.precision));
-  console.line(absl::StrCat("tokens      ", tokens.describe(), ", ", config.train.global_batch, " sequences of ",
+void show(const VerifiedRun& run, const RunConfig& config, Console& console) {
+  console.line(absl::StrCat("layout      ", describe(run.shape), ", ", run.precision, ", on the CPU"));
+  console.line(absl::StrCat("tokens      ", run.tokens, ", ", config.train.global_batch, " sequences of ",
                             config.data.sequence, " in ", config.train.accumulation, " parts"));
+  if (!run.shrunk.empty()) console.line(absl::StrCat("shrunk      ", run.shrunk));
+  if (!run.planted.empty()) console.line(absl::StrCat("planted     ", run.planted));
+}
+
+// Both sides compute on the host.
+absl::Status check_device(const RunConfig& config) {
+  if (config.run.device != "cuda") return absl::OkStatus();
+  return error(ErrorCategory::kUsage,
+               "verify computes on the CPU and can't tell anything of run.device: cuda; give run.device=cpu");
 }
 
 absl::Status run(const Arguments& arguments, MpiSession& session) {
@@ -63,6 +70,7 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   absl::StatusOr<RunConfig> read = read_config<RunConfig>(arguments.config, arguments.overrides);
   SY_RETURN_IF_ERROR(agree(world, read.status()));
   RunConfig config = *std::move(read);
+  SY_RETURN_IF_ERROR(agree(world, check_device(config)));
   session.set_timeout(absl::Seconds(config.communication.timeout));
   SY_ASSIGN_OR_RETURN(int64_t vocabulary, agree(world, resolve_vocabulary(config)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape,
@@ -74,28 +82,28 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   // With --json the result alone goes to standard output.
   Console console(arguments.json ? std::cerr : std::cout, false, 0, 0);
   const bool speaks = world.rank() == 0;
-  TokenSupply tokens = find_tokens(config, vocabulary);
-  SY_ASSIGN_OR_RETURN(tokens.data, broadcast_text(world, tokens.data));  // so that all look for what rank 0 has
-  std::string changes;
+  SY_ASSIGN_OR_RETURN(const TokenSupply tokens, agree(world, find_tokens(config, vocabulary)));
+  VerifiedRun verified{.shape = shape,
+                       .precision = config.train.precision,
+                       .tokens = tokens.describe(),
+                       .shrunk = {},
+                       .planted = arguments.inject};
   if (arguments.shrink) {
     Shrunk shrunk = shrink(std::move(config), vocabulary, shape);
     config = std::move(shrunk.config);
     vocabulary = shrunk.vocabulary;
-    changes = std::move(shrunk.changes);
+    verified.shrunk = std::move(shrunk.changes);
   }
-  if (speaks) show_layout(config, shape, tokens, console);
-  if (speaks && arguments.shrink) console.line(absl::StrCat("shrunk      ", changes));
-  if (speaks && !arguments.inject.empty()) console.line(absl::StrCat("planted     ", arguments.inject));
+  if (speaks) show(verified, config, console);
 
   const absl::Time start = absl::Now();
   VerifyOptions options{.config = config, .vocabulary = vocabulary, .tokens = tokens, .steps = arguments.steps};
   options.inject = arguments.inject;
-  options.memory_bytes = available_bytes();
   if (speaks) options.tell = [&console](const std::string& line) { console.line(line); };
   SY_ASSIGN_OR_RETURN(const VerifyResult result, verify_layout(options, world));
   if (speaks) {
     console.line(absl::StrCat("\n", summary(result)));
-    if (arguments.json) std::cout << to_json(result) << std::endl;
+    if (arguments.json) std::cout << to_json(result, verified) << std::endl;
     if (result.pass() && arguments.inject.empty()) {
       console.line(absl::StrFormat("verified: %d comparisons over %d steps hold (%.1f s)", result.rows.size(),
                                    result.steps, absl::ToDoubleSeconds(absl::Now() - start)));
@@ -104,8 +112,8 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   if (result.pass() && !arguments.inject.empty()) {
     return agree(world,
                  error(ErrorCategory::kUsage,
-                       absl::StrCat("the planted bug ", arguments.inject,
-                                    " was not seen: on this layout it changes nothing, or less than rounding at ",
+                       absl::StrCat("the planted bug ", arguments.inject, " was not seen: what it changed (",
+                                    result.planted_changes, " numbers) has no effect here, or less than rounding at ",
                                     config.train.precision, "; plant it with train.precision=fp64")));
   }
   return agree(world, verdict(result));

@@ -173,8 +173,19 @@ std::string summary(const VerifyResult& result) {
   return text;
 }
 
-std::string to_json(const VerifyResult& result) {
+std::string to_json(const VerifyResult& result, const VerifiedRun& run) {
   nlohmann::ordered_json json = {{"pass", result.pass()},
+                                 {"layout",
+                                  {{"data", run.shape.data},
+                                   {"tensor", run.shape.tensor},
+                                   {"expert_data", run.shape.expert_data},
+                                   {"expert", run.shape.expert},
+                                   {"expert_tensor", run.shape.expert_tensor}}},
+                                 {"precision", run.precision},
+                                 {"tokens", run.tokens},
+                                 {"shrunk", run.shrunk},
+                                 {"planted", run.planted},
+                                 {"planted_changes", result.planted_changes},
                                  {"reference", result.reference},
                                  {"steps", result.steps},
                                  {"choices_by_own_inputs", to_json(result.own_flips)},

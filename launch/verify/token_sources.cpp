@@ -5,6 +5,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "launch/data/data_config.h"
+#include "runtime/base/status.h"
 #include "runtime/numerics/random.h"
 
 namespace switchyard {
@@ -97,10 +98,16 @@ std::string TokenSupply::describe() const {
   return data.empty() ? "random tokens in random documents" : data;
 }
 
-TokenSupply find_tokens(const RunConfig& config, int64_t vocabulary) {
+absl::StatusOr<TokenSupply> find_tokens(const RunConfig& config, int64_t vocabulary) {
+  const std::string& train = config.data.train;
+  if (train == kRandomTokens) return TokenSupply{};
   std::error_code code;
-  const bool there = config.data.train != kRandomTokens && std::filesystem::exists(config.data.train + ".idx", code);
-  return there ? TokenSupply{config.data.train, vocabulary} : TokenSupply{};
+  if (!std::filesystem::exists(train + ".idx", code)) {
+    return error(ErrorCategory::kMissingInput,
+                 absl::StrCat("data.train: there is no ", train,
+                              ".idx; prepare the data, or verify with random documents by data.train=random"));
+  }
+  return TokenSupply{train, vocabulary};
 }
 
 absl::StatusOr<std::unique_ptr<SequenceSource>> open_tokens(const TokenSupply& supply, const RunConfig& config,

@@ -24,8 +24,9 @@ struct TokenSupply {
   std::string describe() const;
 };
 
-// The config's data where it is, else random documents. `vocabulary`: what the data is read with. Local.
-TokenSupply find_tokens(const RunConfig& config, int64_t vocabulary);
+// The config's data, or random documents where it names none (data.train: random). `vocabulary`: what the data is read
+// with. kMissingInput for data that is not there. Local.
+absl::StatusOr<TokenSupply> find_tokens(const RunConfig& config, int64_t vocabulary);
 // For a model of `vocabulary` tokens, which may be fewer. The data set's errors.
 absl::StatusOr<std::unique_ptr<SequenceSource>> open_tokens(const TokenSupply& supply, const RunConfig& config,
                                                             int64_t vocabulary);

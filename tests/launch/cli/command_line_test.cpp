@@ -233,7 +233,24 @@ TEST_F(CommandLine, VerifyWritesJsonAlone) {
   ASSERT_FALSE(json.is_discarded()) << outcome.out;
   EXPECT_EQ(json["pass"], true);
   EXPECT_GT(json["rows"].size(), 100u);
+  EXPECT_EQ(json["layout"]["expert_tensor"], 2);
+  EXPECT_EQ(json["precision"], "fp64");
+  EXPECT_EQ(json["tokens"], "random tokens in random documents");
+  EXPECT_THAT(std::string(json["shrunk"]), HasSubstr("model.width 512 → 32"));
+  EXPECT_EQ(json["planted"], "");
   EXPECT_THAT(outcome.err, HasSubstr("step 1/1"));
+}
+
+TEST_F(CommandLine, VerifyRefusesWhatItWouldPassOver) {
+  const std::string verify = "verify " SWITCHYARD_SOURCE "/configs/bench_63m.yaml --shrink ";
+  const Outcome device = run_ranks(2, verify + "run.device=cuda");
+  EXPECT_EQ(device.code, 64) << device.err;
+  EXPECT_THAT(device.err, HasSubstr("run.device=cpu"));
+  const std::string text =
+      file("x.yaml", "data: {tokenizer: none.model, train: no/such/data}\nmodel: {vocabulary: 64}\n");
+  const Outcome data = run_ranks(2, "verify " + text + " --shrink");
+  EXPECT_EQ(data.code, 66) << data.err;
+  EXPECT_EQ(errors_in(data.err), 1);
 }
 
 TEST_F(CommandLine, VerifyFindsAPlantedBugAndSaysWhereToLook) {

@@ -59,7 +59,7 @@ TEST(Report, SaysWhatAStandInDoesNotCompare) {
   VerifyResult result = good();
   result.flips = {};
   EXPECT_THAT(summary(result), HasSubstr("by the inputs of the reference's: not compared"));
-  EXPECT_EQ(nlohmann::json::parse(to_json(result))["choices_by_reference_inputs"], "not compared");
+  EXPECT_EQ(nlohmann::json::parse(to_json(result, {}))["choices_by_reference_inputs"], "not compared");
 }
 
 TEST(Report, SaysWhetherClippingWasTried) {
@@ -73,8 +73,18 @@ TEST(Report, SaysWhetherClippingWasTried) {
 TEST(Report, JsonHasAllRows) {
   VerifyResult result = good();
   result.rows[0].deviation = NAN;
-  const auto json = nlohmann::json::parse(to_json(result));
+  const VerifiedRun run{.shape = {.data = 4, .expert = 4},
+                        .precision = "bf16",
+                        .tokens = "random",
+                        .shrunk = "model.width 512 → 32",
+                        .planted = "stale_norm"};
+  const auto json = nlohmann::json::parse(to_json(result, run));
   EXPECT_EQ(json["pass"], false);
+  EXPECT_EQ(json["layout"]["expert"], 4);
+  EXPECT_EQ(json["precision"], "bf16");
+  EXPECT_EQ(json["tokens"], "random");
+  EXPECT_EQ(json["shrunk"], "model.width 512 → 32");
+  EXPECT_EQ(json["planted"], "stale_norm");
   ASSERT_EQ(json["rows"].size(), 3u);
   EXPECT_TRUE(json["rows"][0]["deviation"].is_null());
   EXPECT_EQ(json["rows"][0]["pass"], false);

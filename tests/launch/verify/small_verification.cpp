@@ -6,6 +6,7 @@
 
 #include "launch/config/field.h"
 #include "launch/verify/report.h"
+#include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "tests/support/ranks.h"
 
@@ -54,7 +55,7 @@ absl::StatusOr<VerifyResult> SmallVerification::run(int ranks) const {
     results[world.rank()] = verify_layout(options, world);
   });
   for (const auto& result : results) {
-    const auto text = [](const auto& r) { return r.ok() ? to_json(*r) : std::string(r.status().message()); };
+    const auto text = [](const auto& r) { return r.ok() ? to_json(*r, {}) : std::string(r.status().message()); };
     EXPECT_EQ(text(result), text(results[0]));
   }
   return results[0];
@@ -76,9 +77,12 @@ std::vector<TestLayout> verified_layouts() {
 std::vector<std::string> router_kinds() {
   RunConfig config;
   for (const Field& field : schema_of(config).fields) {
-    if (field.path == "model.moe.router.kind") return absl::StrSplit(field.rule().substr(sizeof "one of"), ", ");
+    if (field.path != "model.moe.router.kind") continue;
+    const std::string rule = field.rule(), prefix = "one of ";
+    SY_CHECK(rule.starts_with(prefix));
+    return absl::StrSplit(rule.substr(prefix.size()), ", ");
   }
-  return {};
+  check_failed(__FILE__, __LINE__, "there is no model.moe.router.kind");
 }
 
 std::string failures_of(const VerifyResult& result) {
