@@ -76,12 +76,23 @@ absl::Status settle_saves(const Job& job, const LoopOptions& options, int64_t co
   return absl::OkStatus();
 }
 
-}  // namespace
+// Says what became of a trace. One that can't be written is no reason to stop.
+absl::Status tell(const absl::StatusOr<std::string>& trace, Console* console) {
+  if (!trace.ok() && error_category(trace.status()) == ErrorCategory::kCommunication) return trace.status();
+  const std::string text =
+      trace.ok() ? *trace : absl::StrCat("warning: no trace: ", std::string(trace.status().message()));
+  if (console && !text.empty()) console->line(text);
+  return absl::OkStatus();
+}
 
-absl::Status run_loop(Job& job, const LoopOptions& options) {
+absl::Status run_steps(Job& job, const LoopOptions& options) {
   const TrainConfig& train = job.config.train;
   const absl::Time start = absl::Now();
   while (job.state.step < train.steps) {
+    if (options.trace) {
+      const int64_t step = job.state.step + 1;
+      SY_RETURN_IF_ERROR(tell(options.trace->before_step(step, job.mesh.world()), options.console));
+    }
     const absl::Time step_start = absl::Now();
     if (options.console) options.console->progress(job.state.step + 1);
     SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
@@ -126,6 +137,18 @@ absl::Status run_loop(Job& job, const LoopOptions& options) {
     }
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status run_loop(Job& job, const LoopOptions& options) {
+  const absl::Status status = run_steps(job, options);
+  // After other errors some ranks may be gone.
+  const bool all_there = status.ok() || error_category(status) == ErrorCategory::kStoppedEarly;
+  if (options.trace && all_there) {
+    SY_RETURN_IF_ERROR(tell(options.trace->finish(job.mesh.world()), options.console));
+  }
+  return status;
 }
 
 }  // namespace switchyard

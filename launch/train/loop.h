@@ -9,6 +9,7 @@
 #include "launch/train/console.h"
 #include "launch/train/job.h"
 #include "launch/train/metrics.h"
+#include "launch/trace/step_trace.h"
 
 namespace switchyard {
 
@@ -19,6 +20,7 @@ struct LoopOptions {
   std::function<bool()> stop_requested = [] { return false; };
   Console* console = nullptr;  // both on rank 0 only
   MetricsFile* metrics = nullptr;
+  StepTrace* trace = nullptr;  // on every rank, or on none
 };
 
 // Runs the job from its present step to the last. Collective over all ranks. kStoppedEarly after any rank was asked to

@@ -102,7 +102,8 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
                       connect_devices(device, world, absl::Seconds(config.communication.timeout)));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(wires ? *wires : world, shape));
-  Recorder recorder;
+  Recorder untraced;
+  Recorder& recorder = options.trace ? options.trace->recorder() : untraced;
   const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
   SY_RETURN_IF_ERROR(print_estimate(*job, console));
   if (options.dry_run) return absl::OkStatus();
@@ -136,7 +137,8 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
                                      .peak_flops = peak,
                                      .stop_requested = options.stop_requested,
                                      .console = console,
-                                     .metrics = metrics ? &*metrics : nullptr}));
+                                     .metrics = metrics ? &*metrics : nullptr,
+                                     .trace = options.trace}));
   if (console) {
     console->line(absl::StrCat("done: ", job->state.step, " steps; checkpoints in ", checkpoints_folder(config),
                                ", metrics in ", config.run.dir, "/metrics.jsonl"));

@@ -6,6 +6,7 @@
 
 #include "parallel/gradient/clip.h"
 #include "parallel/optimizer/schedule.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 namespace {
@@ -26,20 +27,24 @@ absl::StatusOr<StepOutcome> compute_gradients(Job& job) {
   job.reducer->begin_step();
   for (int64_t part = 0; part < config.accumulation; ++part) {
     if (part + 1 == config.accumulation) job.reducer->begin_last_part();
-    SY_ASSIGN_OR_RETURN(const TokenBatch batch, job.batches->load(job.state.step, part));
+    absl::StatusOr<TokenBatch> batch = in_span("load", [&] { return job.batches->load(job.state.step, part); });
+    if (!batch.ok()) return batch.status();
     DecoderOutput output;
     {
       ScopedSpan span(job.recorder, "forward");
-      output = job.model->forward(batch);
+      output = job.model->forward(*batch);
     }
     {
       ScopedSpan span(job.recorder, "backward");
       (output.loss + output.auxiliary_loss).backward();
     }
     loss += output.loss.item<double>();
-    moe.add_part(batch.part_tokens);
+    moe.add_part(batch->part_tokens);
   }
-  SY_RETURN_IF_ERROR(job.reducer->finish());
+  {
+    ScopedSpan span(job.recorder, "wait for gradients");
+    SY_RETURN_IF_ERROR(job.reducer->finish());
+  }
 
   StepOutcome outcome{.moe = moe.take()};
   SY_ASSIGN_OR_RETURN(outcome.loss, sum_over_ranks(loss, job.mesh.world()));

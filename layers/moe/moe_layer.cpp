@@ -5,6 +5,7 @@
 #include "layers/moe/router/gate.h"
 #include "runtime/base/check.h"
 #include "runtime/numerics/precision.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 namespace {
@@ -36,17 +37,18 @@ MoeLayer::MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> d
       shared_gate_(std::move(shared_gate_1D)) {}
 
 MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context) {
-  RouterOutput routed = router_->route(x_tD, context);
+  RouterOutput routed = in_span("route", [&] { return router_->route(x_tD, context); });
   statistics_ = std::move(routed.statistics);
   choice_ = std::move(routed.choice);
-  const Dispatched sent = dispatcher_->dispatch(x_tD, routed.routing);
-  const at::Tensor y_RD = routed.rows_per_expert > 0
-                              ? run_padded(*experts_, sent.rows_RD, sent.counts, routed.rows_per_expert)
-                              : experts_->forward(sent.rows_RD, sent.counts);
-  at::Tensor y_tD = dispatcher_->combine(y_RD, routed.routing.weights, sent.plan);
+  const Dispatched sent = in_span("dispatch", [&] { return dispatcher_->dispatch(x_tD, routed.routing); });
+  const at::Tensor y_RD = in_span("experts", [&] {
+    return routed.rows_per_expert > 0 ? run_padded(*experts_, sent.rows_RD, sent.counts, routed.rows_per_expert)
+                                      : experts_->forward(sent.rows_RD, sent.counts);
+  });
+  at::Tensor y_tD = in_span("combine", [&] { return dispatcher_->combine(y_RD, routed.routing.weights, sent.plan); });
   if (shared_) {
     SY_CHECK_LE(x_tD.size(0), context.data_rank_tokens);
-    at::Tensor shared_tD = shared_->forward(x_tD, context.data_rank_tokens);
+    at::Tensor shared_tD = in_span("shared experts", [&] { return shared_->forward(x_tD, context.data_rank_tokens); });
     if (shared_gate_) shared_tD = shared_tD * at::sigmoid(gate(x_tD, *shared_gate_)).to(shared_tD.scalar_type());
     y_tD = y_tD + shared_tD;
   }

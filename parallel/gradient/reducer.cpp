@@ -26,12 +26,12 @@ at::ScalarType gradient_dtype(const Parameter& parameter) {
 }  // namespace
 
 ReductionObserver record_reductions(Recorder& recorder) {
-  return [&recorder, begun = std::map<size_t, int64_t>()](ReductionEvent event, size_t bucket, int64_t) mutable {
+  return [&recorder, begun = std::map<size_t, int64_t>()](ReductionEvent event, size_t bucket, int64_t bytes) mutable {
     if (!recorder.records_spans()) return;
     if (event == ReductionEvent::kLaunched) {
       begun[bucket] = Recorder::now();
     } else if (const auto begin = begun.extract(bucket)) {
-      recorder.span("reduce gradients", "communication", begin.mapped(), Recorder::now());
+      recorder.add({"reduce gradients", "communication", begin.mapped(), Recorder::now(), bytes});
     }
   };
 }

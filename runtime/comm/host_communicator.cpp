@@ -30,6 +30,10 @@ HostCommunicator::HostCommunicator(std::shared_ptr<Transport> transport, std::st
       sent_to_(seat_.size),
       heard_from_(seat_.size) {}
 
+void HostCommunicator::observe(WireObserver observer) {
+  observer_ = observer ? std::make_shared<const WireObserver>(std::move(observer)) : nullptr;
+}
+
 Work HostCommunicator::all_to_all(at::Tensor send, std::span<const int64_t> send_rows, at::Tensor recv,
                                   std::span<const int64_t> recv_rows, Call call) {
   return collective("all_to_all", plan_all_to_all(seat_, send, send_rows, recv, recv_rows), call);
@@ -76,7 +80,7 @@ Work HostCommunicator::start(const char* operation, Plan plan, uint64_t sequence
   for (const at::Tensor& buffer : plan.buffers) SY_CHECK(buffer.is_cpu());
   const absl::Duration timeout = call.timeout == absl::ZeroDuration() ? timeout_ : call.timeout;
   auto started = std::make_shared<Operation>(transport_, std::move(plan), tag, timeout,
-                                             OperationLabel{name_, operation, sequence, call.where});
+                                             OperationLabel{name_, operation, sequence, call.where}, observer_);
   started->post();
   // Alone there is nobody to wait for.
   if (seat_.size == 1) started->poll();
@@ -102,7 +106,9 @@ absl::StatusOr<std::unique_ptr<Communicator>> HostCommunicator::split(int color,
   std::stable_sort(members.begin(), members.end(),
                    [&](int a, int b) { return colors_and_keys[2 * a + 1] < colors_and_keys[2 * b + 1]; });
   SY_ASSIGN_OR_RETURN(auto transport, transport_->split(color, members));
-  return std::make_unique<HostCommunicator>(std::move(transport), std::move(name), timeout_, progress_);
+  auto group = std::make_unique<HostCommunicator>(std::move(transport), std::move(name), timeout_, progress_);
+  group->observer_ = observer_;
+  return group;
 }
 
 }  // namespace switchyard

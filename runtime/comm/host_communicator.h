@@ -22,6 +22,8 @@ class HostCommunicator : public Communicator {
 
   // The default of this communicator's calls from now on, and of groups split from it.
   void set_timeout(absl::Duration timeout) { timeout_ = timeout; }
+  // Of this communicator's calls from now on, and of groups split from it. Null: none.
+  void observe(WireObserver observer);
 
   int rank() const override { return seat_.rank; }
   int size() const override { return seat_.size; }
@@ -48,6 +50,7 @@ class HostCommunicator : public Communicator {
   const std::string name_;
   absl::Duration timeout_;
   const std::shared_ptr<Progress> progress_;
+  std::shared_ptr<const WireObserver> observer_;
   uint64_t sequence_ = 0;             // of the next collective
   std::vector<uint64_t> sent_to_;     // messages of send() so far, by peer
   std::vector<uint64_t> heard_from_;  // messages of recv() so far, by peer

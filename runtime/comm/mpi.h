@@ -30,6 +30,8 @@ class MpiSession {
   Communicator& world() { return *world_; }
   // The default of world() from now on, and of what is split from it.
   void set_timeout(absl::Duration timeout) { world_->set_timeout(timeout); }
+  // Of all that goes over the wires of world(), and of what is split from it, from now on. Null: none.
+  void observe(WireObserver observer) { world_->observe(std::move(observer)); }
   // Ends the processes of all ranks; the launcher exits with `exit_code`. Local.
   [[noreturn]] void abort(int exit_code);
 

@@ -34,12 +34,13 @@ class Patience {
 }  // namespace
 
 Operation::Operation(std::shared_ptr<Transport> transport, Plan plan, uint32_t tag, absl::Duration timeout,
-                     OperationLabel label)
+                     OperationLabel label, std::shared_ptr<const WireObserver> observer)
     : transport_(std::move(transport)),
       tag_(tag),
       timeout_(timeout),
       deadline_(deadline_after(timeout)),
       label_(std::move(label)),
+      observer_(std::move(observer)),
       plan_(std::move(plan)) {}
 
 void Operation::post() {
@@ -96,9 +97,25 @@ void Operation::post_step() {
 }
 
 void Operation::finish(absl::Status status) {
+  if (status.ok() && observer_) tell_observer();
   if (status.ok()) plan_ = {};
   status_ = std::move(status);
   finished_.store(true, std::memory_order_release);
+}
+
+void Operation::tell_observer() const {
+  const auto nanoseconds = [](std::chrono::steady_clock::time_point time) -> int64_t {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+  };
+  const std::vector<int>& nodes = transport_->residence().nodes;
+  int64_t node_bytes = 0, remote_bytes = 0;
+  for (const Step& step : plan_.steps) {
+    for (const Message& message : step.sends) {
+      (nodes[message.peer] == nodes[transport_->rank()] ? node_bytes : remote_bytes) += message.bytes;
+    }
+  }
+  const auto now = std::chrono::steady_clock::now();
+  (*observer_)({label_, node_bytes, remote_bytes, nanoseconds(begin_), nanoseconds(now)});
 }
 
 absl::Status Operation::timed_out() const {

@@ -14,14 +14,15 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/comm/operation_label.h"
 #include "runtime/comm/transport.h"
+#include "runtime/comm/wire_observer.h"
 
 namespace switchyard {
 
 class Operation : public WorkState {
  public:
-  // Messages of stage s carry `tag + s`.
-  Operation(std::shared_ptr<Transport> transport, Plan plan, uint32_t tag, absl::Duration timeout,
-            OperationLabel label);
+  // Messages of stage s carry `tag + s`. `observer`: null for none.
+  Operation(std::shared_ptr<Transport> transport, Plan plan, uint32_t tag, absl::Duration timeout, OperationLabel label,
+            std::shared_ptr<const WireObserver> observer);
 
   // Sends what the first step sends. Once, before anything else.
   void post();
@@ -39,6 +40,7 @@ class Operation : public WorkState {
   bool advance();
   void post_step();
   void finish(absl::Status status);
+  void tell_observer() const;
   absl::Status timed_out() const;
   std::string headline() const;
   std::string ranks_text(const std::vector<int>& ranks) const;
@@ -48,6 +50,8 @@ class Operation : public WorkState {
   const absl::Duration timeout_;
   const std::chrono::steady_clock::time_point deadline_;
   const OperationLabel label_;
+  const std::shared_ptr<const WireObserver> observer_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 
   std::mutex mutex_;  // of the rest
   Plan plan_;

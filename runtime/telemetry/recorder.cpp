@@ -27,10 +27,10 @@ std::map<std::string, double> Recorder::take_scalars() {
   return taken;
 }
 
-void Recorder::span(const char* name, const char* lane, int64_t begin_ns, int64_t end_ns) {
+void Recorder::add(Span span) {
   if (!records_spans()) return;
   const std::lock_guard lock(mutex_);
-  spans_.push_back({name, lane, begin_ns, end_ns});
+  spans_.push_back(std::move(span));
 }
 
 std::vector<Span> Recorder::take_spans() {

@@ -16,12 +16,13 @@ namespace switchyard {
 // How several values of one name within a step become one.
 enum class Fold { kLast, kSum, kMax };
 
-// A stretch of time on one lane of this rank. Lanes run side by side ("compute", "communication").
+// A stretch of time on one lane of this rank. Lanes run side by side ("compute", "communication", "wire").
 struct Span {
-  const char* name;
-  const char* lane;
-  int64_t begin_ns;  // of the steady clock
-  int64_t end_ns;
+  std::string name;
+  std::string lane;
+  int64_t begin_ns = 0;  // of the steady clock
+  int64_t end_ns = 0;
+  int64_t bytes = 0;  // that it moved; 0: none, or not known
 };
 
 class Recorder {
@@ -33,8 +34,7 @@ class Recorder {
   // Off at first; while off, recording a span costs one relaxed load.
   void record_spans(bool on) { spans_on_.store(on, std::memory_order_relaxed); }
   bool records_spans() const { return spans_on_.load(std::memory_order_relaxed); }
-  // `name` and `lane` must outlive the recorder: literals.
-  void span(const char* name, const char* lane, int64_t begin_ns, int64_t end_ns);
+  void add(Span span);
   // In the order in which they ended.
   std::vector<Span> take_spans();
 
@@ -48,13 +48,13 @@ class Recorder {
   std::atomic<bool> spans_on_{false};
 };
 
-// Records from construction to destruction.
+// Records from construction to destruction. `name` and `lane` outlive it.
 class ScopedSpan {
  public:
   ScopedSpan(Recorder& recorder, const char* name, const char* lane = "compute")
       : recorder_(recorder), name_(name), lane_(lane), begin_ns_(recorder.records_spans() ? Recorder::now() : 0) {}
   ~ScopedSpan() {
-    if (begin_ns_ != 0) recorder_.span(name_, lane_, begin_ns_, Recorder::now());
+    if (begin_ns_ != 0) recorder_.add({name_, lane_, begin_ns_, Recorder::now()});
   }
   ScopedSpan(const ScopedSpan&) = delete;
   ScopedSpan& operator=(const ScopedSpan&) = delete;

@@ -4,6 +4,7 @@
 
 #include "layers/ops/rms_norm.h"
 #include "runtime/base/check.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 
@@ -28,9 +29,13 @@ DecoderBlock::DecoderBlock(std::unique_ptr<Parameter> attention_norm, std::uniqu
 }
 
 BlockOutput DecoderBlock::forward(const at::Tensor& x_tD, const TokenBatch& batch, const TokenContext& context) {
-  const at::Tensor h_tD = x_tD + attention_->forward(rms_norm(x_tD, *attention_norm_, norm_epsilon_), batch);
+  const at::Tensor a_tD =
+      in_span("attention", [&] { return attention_->forward(rms_norm(x_tD, *attention_norm_, norm_epsilon_), batch); });
+  const at::Tensor h_tD = x_tD + a_tD;
   const at::Tensor n_tD = rms_norm(h_tD, *feed_forward_norm_, norm_epsilon_);
-  if (dense_) return {h_tD + dense_->forward(n_tD, batch.tokens.numel()), {}};
+  if (dense_) {
+    return {h_tD + in_span("feed forward", [&] { return dense_->forward(n_tD, batch.tokens.numel()); }), {}};
+  }
   MoeOutput moe = moe_->forward(n_tD, context);
   return {h_tD + moe.y_tD, moe.auxiliary_loss};
 }

@@ -10,6 +10,7 @@
 #include "layers/ops/recompute.h"
 #include "layers/ops/rms_norm.h"
 #include "parallel/tensor/rows.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 
@@ -46,12 +47,13 @@ TokenBatch Decoder::beside_parameters(TokenBatch batch) const {
 DecoderOutput Decoder::forward(const TokenBatch& loaded) {
   const TokenBatch batch = beside_parameters(loaded);
   const BlockOutput hidden = run_blocks(batch);
-  const at::Tensor logits_TV = project(hidden.x_tD, batch);
+  const at::Tensor logits_TV = in_span("head", [&] { return project(hidden.x_tD, batch); });
   if (observer_) observer_->logits(logits_TV, batch);
   const double scale = batch.global_targets > 0 ? 1.0 / static_cast<double>(batch.global_targets) : 0.0;
   const auto [vocab_begin, vocab_end] = cut(vocabulary_, mesh_.size(Axis::kTensor), mesh_.index(Axis::kTensor));
+  Communicator& tensor = mesh_.group({Axis::kTensor}, Purpose::kLayer);
   const at::Tensor loss =
-      cross_entropy(logits_TV, batch.targets, vocab_begin, scale, mesh_.group({Axis::kTensor}, Purpose::kLayer));
+      in_span("cross-entropy", [&] { return cross_entropy(logits_TV, batch.targets, vocab_begin, scale, tensor); });
   const DecoderOutput output{loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
   if (observer_) observer_->losses(output, batch);
   return output;

@@ -1,5 +1,8 @@
 #include "runtime/comm/loopback.h"
 
+#include <map>
+#include <mutex>
+
 #include <ATen/ATen.h>
 #include <absl/time/clock.h>
 #include <gtest/gtest-spi.h>
@@ -7,6 +10,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/host_communicator.h"
 #include "tests/runtime/comm/bodies.h"
 #include "tests/support/ranks.h"
 
@@ -35,6 +39,38 @@ TEST(Loopback, PretendsToRunOnSeveralNodes) {
               EXPECT_EQ(reversed->node_of(0), 1);
             },
             {.timeout = absl::Minutes(1), .nodes = {0, 0, 1}});
+}
+
+TEST(Loopback, TellsAnObserverWhatWentOverTheWires) {
+  run_ranks(3,
+            [](Communicator& world) {
+              std::mutex mutex;
+              std::map<std::string, int64_t> bytes;
+              dynamic_cast<HostCommunicator&>(world).observe([&](const FinishedOperation& done) {
+                EXPECT_LE(done.begin_ns, done.end_ns);
+                const std::lock_guard lock(mutex);
+                const std::string name = done.label.group + " " + done.label.operation;
+                bytes[name] += done.node_bytes;
+                bytes[name + " far"] += done.remote_bytes;
+              });
+              {
+                const auto part = world.split(0, world.rank(), "part");
+                ASSERT_TRUE(part.ok()) << part.status();
+                // Two rows of three numbers to each other rank; what stays is no traffic.
+                const at::Tensor send = at::ones({6, 3}, at::kFloat), recv = at::empty({6, 3}, at::kFloat);
+                const std::vector<int64_t> rows{2, 2, 2};
+                ASSERT_TRUE((*part)->all_to_all(send, rows, recv, rows).wait().ok());
+              }
+              dynamic_cast<HostCommunicator&>(world).observe(nullptr);
+              ASSERT_TRUE(world.barrier().wait().ok());
+              const std::lock_guard lock(mutex);
+              const bool alone = world.rank() == 2;  // on its host
+              EXPECT_EQ(bytes.at("part all_to_all"), alone ? 0 : 2 * 3 * 4);
+              EXPECT_EQ(bytes.at("part all_to_all far"), alone ? 2 * 2 * 3 * 4 : 2 * 3 * 4);
+              EXPECT_TRUE(bytes.contains("world all_gather"));  // of split
+              EXPECT_FALSE(bytes.contains("world barrier"));
+            },
+            {.nodes = {0, 0, 1}});
 }
 
 TEST(Loopback, RefusesWhatCannotBeReduced) {

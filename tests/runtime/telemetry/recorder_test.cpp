@@ -22,7 +22,7 @@ TEST(Recorder, ScalarsFoldAndAreTakenOnce) {
 TEST(Recorder, SpansAreOffUntilAskedFor) {
   Recorder recorder;
   { ScopedSpan span(recorder, "ignored"); }
-  recorder.span("ignored", "compute", 1, 2);
+  recorder.add({"ignored", "compute", 1, 2});
   EXPECT_TRUE(recorder.take_spans().empty());
 
   recorder.record_spans(true);
@@ -32,9 +32,9 @@ TEST(Recorder, SpansAreOffUntilAskedFor) {
   }
   const std::vector<Span> spans = recorder.take_spans();
   ASSERT_EQ(spans.size(), 2u);
-  EXPECT_STREQ(spans[0].name, "inner");
-  EXPECT_STREQ(spans[0].lane, "communication");
-  EXPECT_STREQ(spans[1].name, "outer");
+  EXPECT_EQ(spans[0].name, "inner");
+  EXPECT_EQ(spans[0].lane, "communication");
+  EXPECT_EQ(spans[1].name, "outer");
   EXPECT_LE(spans[1].begin_ns, spans[0].begin_ns);
   EXPECT_LE(spans[0].begin_ns, spans[0].end_ns);
   EXPECT_LE(spans[0].end_ns, spans[1].end_ns);

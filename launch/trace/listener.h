@@ -1,0 +1,34 @@
+// Hears what layers name (runtime/telemetry/in_span.h), every backward function of autograd, and the wires.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <ATen/record_function.h>
+
+#include "runtime/comm/wire_observer.h"
+#include "runtime/telemetry/recorder.h"
+
+namespace switchyard {
+
+// From construction to destruction, on the thread that made it, as spans of lane "compute". One a thread at a time.
+class Listener {
+ public:
+  explicit Listener(Recorder& recorder);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+ private:
+  at::CallbackHandle handle_;
+};
+
+// Records what goes over wires as spans of lane "wire", and the bytes as scalars "wire.node_bytes" and
+// "wire.remote_bytes", while `recorder` (borrowed) records spans.
+WireObserver record_wires(Recorder& recorder);
+
+// Of a node of autograd, as people call it: "torch::autograd::CppNode<switchyard::(anonymous namespace)::Combine>" is
+// "Combine backward", "MulBackward0" is "Mul backward".
+std::string backward_name(std::string_view node);
+
+}  // namespace switchyard
