@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   add_explain(app, command);
   add_verify(app, command);
   add_prepare(app, command);
+  add_bench(app, command);
   add_config(app, command);
   add_checkpoint(app, command);
   try {

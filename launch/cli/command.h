@@ -27,6 +27,7 @@ struct Command {
 std::string command_to_go_on(const std::string& config, const std::vector<std::string>& overrides,
                              const std::string& resume);
 
+void add_bench(CLI::App& app, Command& command);
 void add_train(CLI::App& app, Command& command);
 void add_evaluate(CLI::App& app, Command& command);
 void add_explain(CLI::App& app, Command& command);
