@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""The shipped program on two hosts, which are network namespaces of this machine (hosts.py), each with two ranks.
+
+  nodes.py PROGRAM [CASE...]      exit code 0: all held; 77: there can be no such hosts here, and why
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import hosts
+
+CONFIG = hosts.HERE.parent / 'crash/small.yaml'
+LAYOUT = ['parallel.tensor=2', 'parallel.expert=2', 'parallel.expert_tensor=2']
+STEPS = 200
+PATIENCE = 240  # seconds for a job
+TIMES = {'tokens_per_second', 'step_seconds', 'memory_bytes', 'mfu'}
+
+
+class Failed(Exception):
+    pass
+
+
+class Job:
+    def __init__(self, machines, ranks_a_host, words):
+        self.process = machines.start(ranks_a_host, words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def wait(self):
+        """Exit code and output."""
+        try:
+            output, _ = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            output, _ = self.process.communicate()
+            raise Failed(f'no end after {PATIENCE} s: {output[-2000:]}') from None
+        return self.process.returncode, output
+
+    def expect(self, code):
+        found, output = self.wait()
+        if found != code:
+            raise Failed(f'ended with {found} and not {code}: {output[-2000:]}')
+        return output
+
+
+class Bench:
+    def __init__(self, program, folder):
+        self.program, self.folder = program, folder
+
+    def train(self, machines, ranks_a_host, run, *overrides):
+        return Job(machines, ranks_a_host, [self.program, 'train', CONFIG, f'run.dir={self.folder / run}',
+                                            f'train.steps={STEPS}', 'checkpoint.keep=1', 'checkpoint.every=100', *LAYOUT,
+                                            *overrides])
+
+    def records(self, run):
+        """Metrics without times, whole lines only."""
+        path = self.folder / run / 'metrics.jsonl'
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        records = [json.loads(line) for line in lines if line.endswith('\n')]
+        return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
+
+    def reach(self, run, step, job):
+        deadline = time.monotonic() + PATIENCE
+        while len(self.records(run)) < step:
+            if job.process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f'never came to step {step}: {job.wait()}')
+            time.sleep(0.01)
+
+    def expect_same(self, run, other):
+        if self.records(run) != self.records(other):
+            raise Failed(f'{run} and {other} have different metrics')
+        done = subprocess.run([self.program, 'checkpoint', 'diff', self.folder / run, self.folder / other, '--tolerance',
+                               '0'], capture_output=True, text=True)
+        if done.returncode != 0 or not done.stdout.startswith('0 of '):
+            raise Failed(f'{run} and {other} end in different states: {done.stdout[-1000:]}{done.stderr}')
+
+    def on_one_host(self):
+        """An undisturbed run of as many ranks on one host."""
+        if not (self.folder / 'one').exists():
+            with hosts.Hosts(1) as machines:
+                self.train(machines, 4, 'one').expect(0)
+        return 'one'
+
+
+def bits(bench):
+    """Two hosts train what one does, to the bit."""
+    with hosts.Hosts(2) as machines:
+        output = bench.train(machines, 2, 'two').expect(0)
+    if '2  host2     1' not in output:
+        raise Failed(f'rank 2 is not on host2: {output[:600]}')
+    bench.expect_same('two', bench.on_one_host())
+
+
+def resume(bench):
+    """A run on two hosts that is told to stop saves, and goes on there to the same bits."""
+    with hosts.Hosts(2) as machines:
+        job = bench.train(machines, 2, 'stopped')
+        bench.reach('stopped', 20, job)
+        os.kill(job.process.pid, signal.SIGUSR1)
+        job.expect(75)
+        bench.train(machines, 2, 'stopped').expect(0)
+    bench.expect_same('stopped', bench.on_one_host())
+
+
+def cut(bench):
+    """A cable that comes out ends the job, which names the host that it waited for."""
+    with hosts.Hosts(2) as machines:
+        job = bench.train(machines, 2, 'cut', 'train.steps=1000000', 'communication.timeout=5')
+        bench.reach('cut', 20, job)
+        machines.cut(2)
+        code, output = job.wait()
+    if code == 0 or 'host2' not in output.split('step=20/')[-1]:
+        raise Failed(f'ended with {code}, and host2 is not named: {output[-2000:]}')
+
+
+def folder(bench):
+    """A run directory that the hosts do not share is refused, with code 78."""
+    with hosts.Hosts(2) as machines:
+        output = bench.train(machines, 2, 'never', 'run.dir=/dev/shm/run').expect(78)
+    if 'host2' not in output:
+        raise Failed(f'the host that does not see it is not named: {output[-2000:]}')
+
+
+def traffic(bench):
+    """What `bench layer` says of bytes between hosts is what their interfaces have sent."""
+    def measure(repeats):
+        with hosts.Hosts(2) as machines:
+            words = ['bench', 'layer', '--tokens', '512', '--width', '256', '--expert-width', '64', '--experts', '16',
+                     '--experts-per-token', '4', '--precision', 'fp32', '--repeats', repeats, '--json']
+            output = Job(machines, 2, [bench.program, *words]).expect(0)
+            return json.loads(output[output.index('{'):])['bytes'], sum(machines.sent_bytes(i) for i in (1, 2))
+    few, many = 3, 23
+    (_, before), (said, after) = measure(few), measure(many)
+    sent = (after - before) / (many - few)
+    print(f'  {said["other_node"] / 2**20:.3f} MiB between hosts a repeat by plan, {sent / 2**20:.3f} by the interfaces')
+    if abs(sent / said['other_node'] - 1) > 0.03:
+        raise Failed(f'they differ by more than 3 %: {said}, {sent}')
+
+
+CASES = {case.__name__: case for case in (bits, resume, folder, cut, traffic)}
+
+
+def main():
+    program, *names = sys.argv[1:]
+    if reason := hosts.why_not():
+        print(f'SKIPPED: {reason}')
+        return 77
+    work = Path(tempfile.mkdtemp(prefix='switchyard-nodes-'))
+    failed = 0
+    try:
+        bench = Bench(Path(program).resolve(), work)
+        for name in names or CASES:
+            start = time.monotonic()
+            try:
+                CASES[name](bench)
+                problem = None
+            except Failed as failure:
+                problem = failure
+                failed += 1
+            print(f'{name}: {"ok" if problem is None else problem} ({time.monotonic() - start:.0f} s)', flush=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
