@@ -84,9 +84,11 @@ PopulationSums ComposedRouter::add_up(const Scored& scored, const Choice& choice
   sums.add("slots", at::bincount(choice.experts, {}, parts_.experts));
   if (scored.probabilities_TE.defined()) {
     const at::Tensor p_TE = scored.probabilities_TE.detach();
-    sums.add("entropy", -at::xlogy(p_TE, p_TE).sum(at::kDouble));
+    // Several times faster than xlogy, and 0 for p = 0 too.
+    const at::Tensor log_p_TE = p_TE.clamp_min(std::numeric_limits<float>::min()).log_();
+    sums.add("entropy", -log_p_TE.mul_(p_TE).sum(at::kDouble));
     // Zero, or NaN where a logit is not finite.
-    sums.add("finite", scored.logits_TE.detach().sum(at::kDouble) * 0);
+    sums.add("finite", scored.logits_TE.detach().sum(1).sum(at::kDouble) * 0);
   }
   for (const auto& term : parts_.terms) {
     const at::AutoGradMode differentiable(at::GradMode::is_enabled() && term->coefficient() > 0);

@@ -15,7 +15,8 @@ class LabelLoss : public BalanceTerm {
     const at::Tensor begin = at::div(labels_L * experts, labels, "floor").unsqueeze(1);
     const at::Tensor end = at::div((labels_L + 1) * experts, labels, "floor").unsqueeze(1);
     const at::Tensor ids = at::arange(experts, at::kLong);
-    owned_LE_ = ids.ge(begin).logical_and(ids.lt(end));
+    const at::Tensor owned_LE = ids.ge(begin).logical_and(ids.lt(end));
+    others_LE_ = at::full(owned_LE.sizes(), kNever, at::kDouble).masked_fill_(owned_LE, 0);
   }
 
   void add(const Scored& scored, const Choice&, const at::Tensor&, PopulationSums& sums) override {
@@ -24,15 +25,15 @@ class LabelLoss : public BalanceTerm {
         scored.context.tags.defined() ? scored.context.tags : at::full({tokens}, int64_t{-1}, at::kLong);
     const at::Tensor outside_T = tags_T.ge(labels_).logical_or(tags_T.lt(-1));
     const at::Tensor labelled_T = tags_T.ge(0).logical_and(outside_T.logical_not());
-    const at::Tensor rows = labelled_T.nonzero().squeeze(1);
-    const at::Tensor owned = owned_LE_.index_select(0, tags_T.index_select(0, rows));
-    const at::Tensor log_p = at::log_softmax(scored.logits_TE.index_select(0, rows), 1);
-    const at::Tensor log_owned = at::logsumexp(log_p.masked_fill(owned.logical_not(), kNever), 1);
-    const at::Tensor right = owned.gather(1, log_p.argmax(1, true));
-    sums.add("label_loss", -log_owned.sum(at::kDouble));
+    const at::Tensor log_p = at::log_softmax(scored.logits_TE, 1);
+    const at::Tensor label_T = tags_T.clamp(0, labels_ - 1);
+    const at::Tensor owned_log_p = log_p + others_LE_.to(log_p.scalar_type()).index_select(0, label_T);
+    const at::Tensor log_owned_T = at::logsumexp(owned_log_p, 1);
+    const at::Tensor right_T = owned_log_p.detach().amax(1).eq(log_p.detach().amax(1)).logical_and(labelled_T);
+    sums.add("label_loss", -at::where(labelled_T, log_owned_T, 0).sum(at::kDouble));
     sums.add("label_loss.labelled", labelled_T.sum());
     sums.add("label_loss.outside", outside_T.sum());
-    sums.add("label_loss.right", right.sum());
+    sums.add("label_loss.right", right_T.sum());
   }
 
   at::Tensor loss(const Scored&, const PopulationSums& sums) override {
@@ -56,7 +57,7 @@ class LabelLoss : public BalanceTerm {
 
   const int64_t labels_;
   const std::string layer_;
-  at::Tensor owned_LE_;
+  at::Tensor others_LE_;  // 0 for the experts that a label owns, kNever for the others
 };
 
 }  // namespace
