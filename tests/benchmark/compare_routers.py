@@ -1,11 +1,13 @@
 """Every router on one real corpus beside a dense model of equal active parameters: equal steps, several seeds.
 
     python3 tests/benchmark/compare_routers.py [--seeds 3] [--steps 1000] [--jobs 2] [--only KIND ...]
+    python3 tests/benchmark/compare_routers.py --table
 
 Trains each of configs/routers, shrunk to some 50 seconds of one core, on the manual of LibreOffice in four languages
-(manual_texts.py), and prints a Markdown table of means over seeds ± half the range. What routing did is averaged over
-layers and, where it is training's, over the last 100 steps. A run that is complete in --work is not run again; --only
-trains these alone, the table shows what there is.
+(manual_texts.py), and prints a Markdown table of means over seeds ± half the range. Losses below the dense model's are
+taken seed by seed, since a seed decides the order of the data too. What routing did is averaged over layers and, where it
+is training's, over the last 100 steps. A run that is complete in --work is not run again; --only trains these alone, and
+the table, alone with --table, shows what there is.
 """
 
 import argparse
@@ -98,7 +100,8 @@ def cell(values, form):
     values = [value for value in values if value is not None]
     if not values:
         return "–"
-    return f"{statistics.fmean(values):{form}} ± {(max(values) - min(values)) / 2:{form}}"
+    spread = f" ± {(max(values) - min(values)) / 2:{form}}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{form}}{spread}"
 
 
 def print_table(work, kinds, steps, seeds):
@@ -106,22 +109,25 @@ def print_table(work, kinds, steps, seeds):
     print("|---|---|---|---|---|---|---|---|")
     figures = {}
     for kind in kinds:
-        folders = [work / f"{kind}-seed{seed}" for seed in range(1, seeds + 1)]
-        figures[kind] = [figures_of(records_of(folder)) for folder in folders if is_complete(folder, steps)]
-    dense = statistics.fmean(run["loss"] for run in figures["none"]) if figures.get("none") else None
+        folders = {seed: work / f"{kind}-seed{seed}" for seed in range(1, seeds + 1)}
+        figures[kind] = {seed: figures_of(records_of(folder)) for seed, folder in folders.items()
+                         if is_complete(folder, steps)}
+    dense = {seed: run["loss"] for seed, run in figures["none"].items()}
     trained = [kind for kind in kinds if figures[kind]]
-    for kind in sorted(trained, key=lambda kind: statistics.fmean(run["loss"] for run in figures[kind])):
+    below = {kind: [dense[seed] - run["loss"] for seed, run in figures[kind].items() if seed in dense]
+             for kind in trained}
+    for kind in sorted(trained, key=lambda kind: -statistics.fmean(below[kind] or [0])):
         def of(name):
-            return [run[name] for run in figures[kind]]
+            return [run[name] for run in figures[kind].values()]
 
-        below = "–" if dense is None or kind == "none" else f"{dense - statistics.fmean(of('loss')):.3f}"
-        print(f"| {'(dense model)' if kind == 'none' else kind} | {cell(of('loss'), '.3f')} | {below} | "
-              f"{cell(of('cv'), '.2f')} | {cell(of('held_out_cv'), '.2f')} | {cell(of('dropped'), '.3f')} | "
-              f"{cell(of('experts'), '.2f')} | {len(figures[kind])} |")
+        print(f"| {'(dense model)' if kind == 'none' else kind} | {cell(of('loss'), '.3f')} | "
+              f"{cell(below[kind] if kind != 'none' else [], '.3f')} | {cell(of('cv'), '.2f')} | "
+              f"{cell(of('held_out_cv'), '.2f')} | {cell(of('dropped'), '.3f')} | {cell(of('experts'), '.2f')} | "
+              f"{len(figures[kind])} |")
     for kind, name, what in (("supervised", "accuracy", "held-out routing accuracy"),
                              ("bayesian", "calibration", "calibration error")):
         if figures.get(kind):
-            print(f"\n{kind}: {what} {cell([run[name] for run in figures[kind]], '.3f')}")
+            print(f"\n{kind}: {what} {cell([run[name] for run in figures[kind].values()], '.3f')}")
 
 
 def main():
@@ -132,10 +138,14 @@ def main():
     arguments.add_argument("--steps", type=int, default=1000)
     arguments.add_argument("--jobs", type=int, default=2)
     arguments.add_argument("--only", nargs="*", default=[], metavar="KIND")
+    arguments.add_argument("--table", action="store_true")
     arguments = arguments.parse_args()
     work, binary = arguments.work.resolve(), arguments.binary.resolve()
     kinds = sorted((path.stem for path in (ROOT / "configs/routers").glob("*.yaml")),
                    key=lambda kind: (kind not in ("none", "softmax"), kind))
+    if arguments.table:
+        print_table(work, kinds, arguments.steps, arguments.seeds)
+        return
     data = prepare_data(binary, work)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         runs = [pool.submit(train, binary, kind, seed, arguments.steps, data, work / f"{kind}-seed{seed}")
