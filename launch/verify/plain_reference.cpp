@@ -35,11 +35,9 @@ PlainReference::PlainReference(const RunConfig& config, int64_t vocabulary, std:
 }
 
 std::string PlainReference::describe() const {
-  const bool mixture = config_.model.moe.experts > 0;
-  return absl::StrCat("one rank, plain operations in fp64, a dense loop over experts",
-                      !mixture                                   ? ""
-                      : is_written_out(config_.model.moe.router) ? ", routing written out"
-                                                                 : "; of the model that trains only the router");
+  const bool own_router = config_.model.moe.experts > 0 && !is_written_out(config_.model.moe.router);
+  return absl::StrCat("one rank, plain operations in fp64, a dense loop over experts; from the layout it has loader, ",
+                      "draw of initial values, learning rate", own_router ? ", and the routers" : "");
 }
 
 absl::StatusOr<ReferenceStep> PlainReference::run(int64_t step, const Choices& choices) {

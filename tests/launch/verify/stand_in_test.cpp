@@ -29,6 +29,18 @@ TEST(StandIn, IsASecondLayoutAndSaysSo) {
   }
 }
 
+// It takes the layout's choices; those are judged by what the layout's routers saw.
+TEST(StandIn, LeavesChoicesToTheLayoutsOwnInputs) {
+  SmallVerification what = without_memory();
+  what.config.model.moe.router.balance.jitter = 0.5;
+  const VerifyResult result = value_or_throw(what.run(6));
+  EXPECT_EQ(result.flips.tokens, 0);
+  EXPECT_EQ(result.own_flips.tokens, 2 * 2 * 21);
+  EXPECT_EQ(result.own_flips.unexplained, 0);
+  what.inject = "shift_router_draws";
+  EXPECT_GT(value_or_throw(what.run(6)).own_flips.unexplained, 0);
+}
+
 TEST(StandIn, FindsBugsOfTheAskedLayout) {
   for (const char* kind : {"forget_row_gradients", "swap_experts", "stale_shard", "double_divisor"}) {
     SmallVerification what = without_memory();
