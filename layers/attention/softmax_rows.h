@@ -15,7 +15,7 @@ namespace switchyard::causal_attention_kernel {
 // weights ← exp(scale·(score − largest)) for the first `keys` scores, 0 up to `padded_keys`. Returns log Σ exp(scale·
 // score) and the inverse of the weights' sum.
 template <typename T, typename A>
-std::pair<A, A> softmax_row(const A* scores, A scale, int64_t keys, int64_t padded_keys, T* weights) {
+SY_KERNEL std::pair<A, A> softmax_row(const A* scores, A scale, int64_t keys, int64_t padded_keys, T* weights) {
   constexpr int64_t kStep = kLanes<A>;
   constexpr A kNone = -std::numeric_limits<A>::infinity();
   const int64_t even = keys - keys % kStep;
@@ -41,8 +41,8 @@ std::pair<A, A> softmax_row(const A* scores, A scale, int64_t keys, int64_t padd
 
 // weights ← p = exp(scale·score − log_sum), dscores ← scale·p·(dweight − delta), 0 from `keys` to `padded_keys`.
 template <typename T, typename A>
-void softmax_backward_row(const A* scores, const A* dweights, A scale, A log_sum, A delta, int64_t keys,
-                          int64_t padded_keys, T* weights, T* dscores) {
+SY_KERNEL void softmax_backward_row(const A* scores, const A* dweights, A scale, A log_sum, A delta, int64_t keys,
+                                    int64_t padded_keys, T* weights, T* dscores) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = keys - keys % kStep;
   Lanes<A> s, d, last_s, last_d;
@@ -63,7 +63,7 @@ void softmax_backward_row(const A* scores, const A* dweights, A scale, A log_sum
 }
 
 template <typename T, typename A>
-A dot(const T* a, const T* b, int64_t width) {
+SY_KERNEL A dot(const T* a, const T* b, int64_t width) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = width - width % kStep;
   Lanes<A> x, y, products{};
@@ -79,7 +79,7 @@ A dot(const T* a, const T* b, int64_t width) {
 
 // target ← factor · source, rounded.
 template <typename T, typename A>
-void write_row(const A* source, A factor, int64_t width, T* target) {
+SY_KERNEL void write_row(const A* source, A factor, int64_t width, T* target) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = width - width % kStep;
   Lanes<A> x;

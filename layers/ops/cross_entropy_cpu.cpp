@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kGrain = 8;  // rows of thousands of logits
 
 template <typename A, typename T>
-A largest(const T* row, int64_t vocab) {
+SY_KERNEL A largest(const T* row, int64_t vocab) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = vocab - vocab % kStep;
   Lanes<A> v, largest = broadcast(-std::numeric_limits<A>::infinity());
@@ -30,7 +30,7 @@ A largest(const T* row, int64_t vocab) {
 }
 
 template <typename A, typename T>
-A sum_of_exp(const T* row, int64_t vocab, A shift) {
+SY_KERNEL A sum_of_exp(const T* row, int64_t vocab, A shift) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = vocab - vocab % kStep;
   Lanes<A> v, total{};
@@ -46,7 +46,7 @@ A sum_of_exp(const T* row, int64_t vocab, A shift) {
 }
 
 template <typename A, typename T>
-void softmax_times(T* row, int64_t vocab, A shift, A factor) {
+SY_KERNEL void softmax_times(T* row, int64_t vocab, A shift, A factor) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = vocab - vocab % kStep;
   Lanes<A> v;
@@ -72,12 +72,14 @@ void reduce_rows(const at::Tensor& logits_TV, const at::Tensor& targets_T, const
     A* max = max_T.mutable_data_ptr<A>();
     A* total = sum_T.mutable_data_ptr<A>();
     at::parallel_for(0, rows, kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const scalar_t* row = logits + t * vocab;
-        const bool counted = targets[t] >= 0;
-        max[t] = counted ? largest<A>(row, vocab) : A{0};
-        total[t] = !counted ? A{1} : vocab == 0 ? A{0} : sum_of_exp<A>(row, vocab, max[t]);
-      }
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = begin; t < end; ++t) {
+          const scalar_t* row = logits + t * vocab;
+          const bool counted = targets[t] >= 0;
+          max[t] = counted ? largest<A>(row, vocab) : A{0};
+          total[t] = !counted ? A{1} : vocab == 0 ? A{0} : sum_of_exp<A>(row, vocab, max[t]);
+        }
+      });
     });
   });
 }
@@ -117,7 +119,9 @@ void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64
         const int64_t local = targets[t] - vocab_begin;
         const bool here = local >= 0 && local < vocab;
         const A target = here ? static_cast<A>(row[local]) : A{0};
-        softmax_times<A>(row, vocab, max[t], static_cast<A>(factor) / total[t]);
+        with_wide_registers([&]() __attribute__((always_inline)) {
+          softmax_times<A>(row, vocab, max[t], static_cast<A>(factor) / total[t]);
+        });
         // Not softmax − 1 after rounding to the row's dtype: a sure prediction's small gradient would be lost.
         if (here) {
           const A loss = std::log(total[t]) + (max[t] - target);

@@ -13,7 +13,7 @@ namespace switchyard::rms_norm_kernel {
 namespace {
 
 template <typename T, typename A>
-A forward_row(const T* x, const A* weight, int64_t width, double epsilon, T* y) {
+SY_KERNEL A forward_row(const T* x, const A* weight, int64_t width, double epsilon, T* y) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = width - width % kStep;
   Lanes<A> v, w, squares{};
@@ -35,7 +35,7 @@ A forward_row(const T* x, const A* weight, int64_t width, double epsilon, T* y) 
 
 // dx = r·(g·w − x·r²·mean(g·w·x)); dw += g·x·r.
 template <typename T, typename A>
-void backward_row(const T* g, const T* x, const A* weight, A inverse, int64_t width, T* dx, A* dweight) {
+SY_KERNEL void backward_row(const T* g, const T* x, const A* weight, A inverse, int64_t width, T* dx, A* dweight) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = width - width % kStep;
   Lanes<A> gv, xv, w, dw, products{};
@@ -83,9 +83,11 @@ at::Tensor forward(const at::Tensor& x_TD, const at::Tensor& weight_D, double ep
     scalar_t* y = y_TD.mutable_data_ptr<scalar_t>();
     A* inverse = inverse_T.mutable_data_ptr<A>();
     at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        inverse[t] = forward_row(x + t * width, weight, width, epsilon, y + t * width);
-      }
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = begin; t < end; ++t) {
+          inverse[t] = forward_row(x + t * width, weight, width, epsilon, y + t * width);
+        }
+      });
     });
   });
   return y_TD;
@@ -107,10 +109,12 @@ at::Tensor backward(const at::Tensor& g_TD, const at::Tensor& x_TD, const at::Te
     scalar_t* dx = dx_TD.mutable_data_ptr<scalar_t>();
     A* parts = parts_ND.mutable_data_ptr<A>();
     at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin * block; t < std::min(rows, end * block); ++t) {
-        backward_row(g + t * width, x + t * width, weight, inverse[t], width, dx + t * width,
-                     parts + t / block * width);
-      }
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = begin * block; t < std::min(rows, end * block); ++t) {
+          backward_row(g + t * width, x + t * width, weight, inverse[t], width, dx + t * width,
+                       parts + t / block * width);
+        }
+      });
     });
     A* dweight = dweight_D.mutable_data_ptr<A>();
     for (int64_t n = 0; n < blocks; ++n) {

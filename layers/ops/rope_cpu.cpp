@@ -13,7 +13,7 @@ namespace {
 
 // (a, b) ← (a·cos − b·sin, b·cos + a·sin), with sin negated for the inverse.
 template <typename T, typename A>
-void turn_head(T* head, const A* cosines, const A* sines, int64_t half, A sign) {
+SY_KERNEL void turn_head(T* head, const A* cosines, const A* sines, int64_t half, A sign) {
   constexpr int64_t kStep = kLanes<A>;
   const int64_t even = half - half % kStep;
   Lanes<A> a, b, c, s;
@@ -63,12 +63,14 @@ void turn(const at::Tensor& x_TX, const at::Tensor& positions_T, const at::Tenso
     scalar_t* x = x_TX.mutable_data_ptr<scalar_t>();
     const A* angles = table_PC.const_data_ptr<A>();
     at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const A* row = angles + positions[t] * width;
-        for (int64_t h = 0; h < heads; ++h) {
-          turn_head(x + t * stride + h * width, row, row + width / 2, width / 2, inverse ? A{-1} : A{1});
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = begin; t < end; ++t) {
+          const A* row = angles + positions[t] * width;
+          for (int64_t h = 0; h < heads; ++h) {
+            turn_head(x + t * stride + h * width, row, row + width / 2, width / 2, inverse ? A{-1} : A{1});
+          }
         }
-      }
+      });
     });
   });
 }

@@ -54,19 +54,20 @@ void check_rows(const at::Tensor& rows, const at::Tensor& like) {
 }
 
 template <typename T>
-T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
+SY_KERNEL T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
   return target >= 0 ? wire + target * width : rows + stays_at(target) * width;
 }
 
 template <typename T>
-void prefetch(const T* from, int64_t count) {
+SY_KERNEL void prefetch(const T* from, int64_t count) {
   constexpr int64_t kLine = 64 / sizeof(T);
   for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i);
 }
 
 // destination = weight · g; returns ⟨g, y⟩, summed in a fixed order that depends on `width` alone.
 template <typename T, typename C>
-C scale_and_dot(const T* g, C weight, const T* y, const T* next_y, int64_t width, T* destination, T* next_destination) {
+SY_KERNEL C scale_and_dot(const T* g, C weight, const T* y, const T* next_y, int64_t width, T* destination,
+                          T* next_destination) {
   constexpr int64_t kWide = 64 / sizeof(T);  // a cache line
   constexpr int64_t kRegisters = kWide / kLanes<C>;
   Lanes<C> products[kRegisters] = {};
@@ -111,7 +112,7 @@ struct Addends {
 
 // A block of columns: the sum over rows stays in registers, and the next token's rows are prefetched.
 template <int64_t kRegisters, typename T, typename C>
-void sum_columns(const Addends<T, C>& addends, int64_t column, T* out) {
+SY_KERNEL void sum_columns(const Addends<T, C>& addends, int64_t column, T* out) {
   Lanes<C> sums[kRegisters] = {};
   for (int64_t i = 0; i < addends.count; ++i) {
     const T* row = addends.row(i) + column;
@@ -129,7 +130,7 @@ void sum_columns(const Addends<T, C>& addends, int64_t column, T* out) {
 }
 
 template <typename T, typename C>
-void sum_last_columns(const Addends<T, C>& addends, int64_t column, T* out) {
+SY_KERNEL void sum_last_columns(const Addends<T, C>& addends, int64_t column, T* out) {
   const int64_t rest = std::min(kLanes<C>, addends.width - column);
   Lanes<C> sums = {};
   for (int64_t i = 0; i < addends.count; ++i) {
@@ -141,8 +142,8 @@ void sum_last_columns(const Addends<T, C>& addends, int64_t column, T* out) {
 }
 
 template <typename T, typename C>
-void sum_token(const Addends<T, C>& addends, T* out) {
-  constexpr int64_t kRegisters = 8;
+SY_KERNEL void sum_token(const Addends<T, C>& addends, T* out) {
+  constexpr int64_t kRegisters = 4;
   int64_t j = 0;
   for (; j + kRegisters * kLanes<C> <= addends.width; j += kRegisters * kLanes<C>) {
     sum_columns<kRegisters>(addends, j, out);
@@ -233,18 +234,20 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     C* gradients = data_of<C>(weight_gradients_N);
     at::parallel_for(0, table.tokens(), token_grain(table, row_bytes(g_TD)), [&](int64_t begin, int64_t end) {
       const int64_t last = offsets[end] * copies - 1;
-      for (int64_t t = begin; t < end; ++t) {
-        for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) {
-          C dot = 0;
-          for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
-            const int64_t next = std::min(i + 1, last);
-            dot += scale_and_dot(g + t * width, weights[s], returned + place[i] * width, returned + place[next] * width,
-                                 width, target_row(target[i], wire, rows, width),
-                                 target_row(target[next], wire, rows, width));
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = begin; t < end; ++t) {
+          for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) {
+            C dot = 0;
+            for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
+              const int64_t next = std::min(i + 1, last);
+              dot += scale_and_dot(g + t * width, weights[s], returned + place[i] * width,
+                                   returned + place[next] * width, width, target_row(target[i], wire, rows, width),
+                                   target_row(target[next], wire, rows, width));
+            }
+            gradients[s] = dot;
           }
-          gradients[s] = dot;
         }
-      }
+      });
     });
   });
 }
@@ -269,17 +272,19 @@ void sum_rows(const at::Tensor& returned_SD, const SlotTable& table, const at::T
     const C* weights = weights_N.defined() ? data_of<C>(weights_N) : nullptr;
     S* out = data_of<S>(out_TD);
     at::parallel_for(0, table.tokens(), token_grain(table, row_bytes(out_TD)), [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const int64_t first = offsets[t] * copies;
-        sum_token(Addends<S, C>{.rows = rows,
-                                .width = width,
-                                .index = data_of<int64_t>(table.returned) + first,
-                                .count = offsets[t + 1] * copies - first,
-                                .next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0,
-                                .weights = weights ? weights + offsets[t] : nullptr,
-                                .copies = copies},
-                  out + t * width);
-      }
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = begin; t < end; ++t) {
+          const int64_t first = offsets[t] * copies;
+          sum_token(Addends<S, C>{.rows = rows,
+                                  .width = width,
+                                  .index = data_of<int64_t>(table.returned) + first,
+                                  .count = offsets[t + 1] * copies - first,
+                                  .next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0,
+                                  .weights = weights ? weights + offsets[t] : nullptr,
+                                  .copies = copies},
+                    out + t * width);
+        }
+      });
     });
   });
 }

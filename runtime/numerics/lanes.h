@@ -1,5 +1,6 @@
-// One register of fp32 or fp64 numbers, loaded from and stored to rows of bf16, fp32 or fp64, for kernels that the
-// compiler would not vectorise by itself: reductions, exp, bf16. Sums run in a fixed order.
+// 16 fp32 or 4 fp64 numbers, loaded from and stored to rows of bf16, fp32 or fp64, for kernels that the compiler would
+// not vectorise by itself: reductions, exp, bf16. Sums run in a fixed order. The fp32 ones are one register where a
+// kernel runs in with_wide_registers() on a processor that has such, else two.
 #pragma once
 
 #include <cmath>
@@ -11,7 +12,13 @@
 
 namespace switchyard {
 
-typedef float FloatLanes __attribute__((vector_size(32)));
+// Of how functions return lanes: all that do are inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+// Of everything that with_wide_registers() is to compile for them.
+#define SY_KERNEL inline __attribute__((always_inline))
+
+typedef float FloatLanes __attribute__((vector_size(64)));
 typedef double DoubleLanes __attribute__((vector_size(32)));
 
 template <typename A>
@@ -30,36 +37,36 @@ template <typename A>
 constexpr int64_t kLanes = sizeof(Lanes<A>) / sizeof(A);
 
 template <typename A>
-inline Lanes<A> broadcast(A value) {
+SY_KERNEL Lanes<A> broadcast(A value) {
   return value - Lanes<A>{};
 }
 
 // kLanes<A> numbers from `source` on.
-inline void load(const float* source, FloatLanes& lanes) {
+SY_KERNEL void load(const float* source, FloatLanes& lanes) {
   std::memcpy(&lanes, source, sizeof(lanes));
 }
-inline void load(const double* source, DoubleLanes& lanes) {
+SY_KERNEL void load(const double* source, DoubleLanes& lanes) {
   std::memcpy(&lanes, source, sizeof(lanes));
 }
-inline void load(const c10::BFloat16* source, FloatLanes& lanes) {
-  typedef uint16_t Halves __attribute__((vector_size(16)));
-  typedef uint32_t Words __attribute__((vector_size(32)));
+SY_KERNEL void load(const c10::BFloat16* source, FloatLanes& lanes) {
+  typedef uint16_t Halves __attribute__((vector_size(32)));
+  typedef uint32_t Words __attribute__((vector_size(64)));
   Halves halves;
   std::memcpy(&halves, source, sizeof(halves));
   const Words words = __builtin_convertvector(halves, Words) << 16;
   std::memcpy(&lanes, &words, sizeof(lanes));
 }
 
-inline void store(float* target, FloatLanes lanes) {
+SY_KERNEL void store(float* target, const FloatLanes& lanes) {
   std::memcpy(target, &lanes, sizeof(lanes));
 }
-inline void store(double* target, DoubleLanes lanes) {
+SY_KERNEL void store(double* target, const DoubleLanes& lanes) {
   std::memcpy(target, &lanes, sizeof(lanes));
 }
 // To nearest, ties to even; a NaN stays one.
-inline void store(c10::BFloat16* target, FloatLanes lanes) {
-  typedef uint16_t Halves __attribute__((vector_size(16)));
-  typedef uint32_t Words __attribute__((vector_size(32)));
+SY_KERNEL void store(c10::BFloat16* target, const FloatLanes& lanes) {
+  typedef uint16_t Halves __attribute__((vector_size(32)));
+  typedef uint32_t Words __attribute__((vector_size(64)));
   Words words;
   std::memcpy(&words, &lanes, sizeof(words));
   const Words rounded = (words + 0x7FFFu + ((words >> 16) & 1u)) >> 16;
@@ -70,32 +77,35 @@ inline void store(c10::BFloat16* target, FloatLanes lanes) {
 
 // The first n < kLanes<A> numbers; the other lanes are `fill`.
 template <typename T, typename L>
-inline void load_first(const T* source, int64_t n, T fill, L& lanes) {
+SY_KERNEL void load_first(const T* source, int64_t n, T fill, L& lanes) {
   T buffer[sizeof(L) / sizeof(lanes[0])];
   for (T& value : buffer) value = fill;
   std::memcpy(buffer, source, n * sizeof(T));
   load(buffer, lanes);
 }
 template <typename T, typename L>
-inline void store_first(T* target, int64_t n, L lanes) {
+SY_KERNEL void store_first(T* target, int64_t n, const L& lanes) {
   T buffer[sizeof(L) / sizeof(lanes[0])];
   store(buffer, lanes);
   std::memcpy(target, buffer, n * sizeof(T));
 }
 
-inline float sum(FloatLanes v) {
-  return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7]));
+SY_KERNEL float sum(const FloatLanes& v) {
+  const auto quarter = [&v](int i) __attribute__((always_inline)) {
+    return (v[i] + v[i + 8]) + (v[i + 4] + v[i + 12]);
+  };
+  return (quarter(0) + quarter(1)) + (quarter(2) + quarter(3));
 }
-inline double sum(DoubleLanes v) {
+SY_KERNEL double sum(const DoubleLanes& v) {
   return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
 template <typename L>
-inline L maximum(L a, L b) {
+SY_KERNEL L maximum(const L& a, const L& b) {
   return a > b ? a : b;
 }
 template <typename L>
-inline auto maximum(L lanes) {
+SY_KERNEL auto maximum(const L& lanes) {
   auto result = lanes[0];
   for (size_t i = 1; i < sizeof(L) / sizeof(result); ++i) result = result > lanes[i] ? result : lanes[i];
   return result;
@@ -103,8 +113,8 @@ inline auto maximum(L lanes) {
 
 // e^x within 2 ulp for x ≤ 88; below −87 it is 0. Range reduction by n·ln 2 in two parts (Cody and Waite), then the
 // Taylor polynomial of degree 7 on |r| ≤ ln 2 / 2, whose remainder is below 6e-9 relative.
-inline FloatLanes exp(FloatLanes x) {
-  typedef int32_t Ints __attribute__((vector_size(32)));
+SY_KERNEL FloatLanes exp(const FloatLanes& x) {
+  typedef int32_t Ints __attribute__((vector_size(64)));
   constexpr float kRounder = 12582912.0f;  // 1.5·2²³: adding it rounds to an integer, kept in the low bits
   const FloatLanes shifted = x * 1.44269504088896341f + kRounder;
   const FloatLanes n = shifted - kRounder;
@@ -124,9 +134,26 @@ inline FloatLanes exp(FloatLanes x) {
   return x < -87.0f ? FloatLanes{} : p * power;
 }
 
-inline DoubleLanes exp(DoubleLanes x) {
-  for (int i = 0; i < 4; ++i) x[i] = std::exp(x[i]);
-  return x;
+SY_KERNEL DoubleLanes exp(const DoubleLanes& x) {
+  DoubleLanes result;
+  for (int64_t i = 0; i < kLanes<double>; ++i) result[i] = std::exp(x[i]);
+  return result;
+}
+
+template <typename Kernel>
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"), noinline)) void in_wide_registers(
+    const Kernel& kernel) {
+  kernel();
+}
+
+// Runs the kernel, a function that is always_inline like all that it calls, compiled once more for processors with
+// registers of 64 bytes where this is one. On one machine results are always the same bits.
+template <typename Kernel>
+void with_wide_registers(const Kernel& kernel) {
+  static const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (wide) return in_wide_registers(kernel);
+  kernel();
 }
 
 }  // namespace switchyard
