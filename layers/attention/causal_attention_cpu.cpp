@@ -20,7 +20,7 @@ namespace {
 // all the heads that read them. Blocks and keys are padded with zeros to multiples of kPad, so that pieces of any
 // length ask for few different products.
 constexpr int64_t kPad = 32;
-constexpr int64_t kBlockRows = 256;           // queries a block, over the group's heads
+constexpr int64_t kBlockRows = 128;           // queries a block, over the group's heads
 constexpr int64_t kBlockScores = 256 * 1024;  // bounds a block of long pieces
 
 int64_t padded(int64_t n) {
