@@ -6,10 +6,10 @@
 
 #include <absl/status/status.h>
 
+#include "launch/trace/step_trace.h"
 #include "launch/train/console.h"
 #include "launch/train/job.h"
 #include "launch/train/metrics.h"
-#include "launch/trace/step_trace.h"
 
 namespace switchyard {
 
