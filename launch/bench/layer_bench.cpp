@@ -3,20 +3,23 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numeric>
+#include <set>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <absl/time/clock.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "launch/bench/products_floor.h"
 #include "launch/bench/time_split.h"
+#include "launch/config/run_config.h"
 #include "launch/trace/listener.h"
 #include "launch/train/assemble.h"
 #include "launch/train/flops.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 #include "runtime/device/memory.h"
 #include "runtime/numerics/precision.h"
 
@@ -26,6 +29,7 @@ namespace {
 constexpr int64_t kVocabulary = 64;  // of a model around the layer, which is not used
 constexpr int64_t kSequence = 512;
 constexpr double kPeakSeconds = 0.3;
+constexpr char kNodeBytes[] = "dispatch.node_bytes", kRemoteBytes[] = "dispatch.remote_bytes";
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<int64_t>(values.size()) / 2;
@@ -33,8 +37,10 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-at::ScalarType dtype_of(const std::string& precision) {
-  return precision == "fp64" ? at::kDouble : precision == "fp32" ? at::kFloat : at::kBFloat16;
+at::ScalarType dtype_of(const LayerBenchOptions& options) {
+  TrainConfig config;
+  config.precision = options.precision;
+  return compute_dtype(config.compute_precision());
 }
 
 DecoderConfig model_of(const LayerBenchOptions& options) {
@@ -47,6 +53,8 @@ DecoderConfig model_of(const LayerBenchOptions& options) {
   config.moe.expert_width = options.expert_width;
   config.moe.activation = options.activation;
   config.moe.router.kind = options.router;
+  const std::set<std::string> balanced = {"expert_choice", "sinkhorn", "hash", "dense"};  // without losses for it
+  if (balanced.contains(options.router)) config.moe.router.aux_loss = config.moe.router.z_loss = 0;
   return config;
 }
 
@@ -73,14 +81,14 @@ class Layer {
   Layer(const LayerBenchOptions& options, const Mesh& mesh)
       : options_(options),
         mesh_(mesh),
-        model_(assemble(model_of(options), kVocabulary, dtype_of(options.precision), false,
-                        static_cast<uint64_t>(options.seed), mesh)),
+        model_(assemble(model_of(options), kVocabulary, dtype_of(options), false, static_cast<uint64_t>(options.seed),
+                        mesh)),
         layer_(*model_->moe_layers().begin()->second) {
     initialise_values(model_->parameters(), static_cast<uint64_t>(options.seed));
     attach_plain_gradients(layer_.parameters());
     const int rank = mesh.world().rank();
     at::manual_seed(static_cast<uint64_t>(options.seed + rank));
-    x_tD_ = at::randn({options.tokens, options.width}, dtype_of(options.precision)).set_requires_grad(true);
+    x_tD_ = at::randn({options.tokens, options.width}, dtype_of(options)).set_requires_grad(true);
     g_tD_ = at::randn_like(x_tD_);
     context_ = {.tokens = at::randint(kVocabulary, {options.tokens}, at::kLong),
                 .tags = {},
@@ -133,9 +141,9 @@ class Layer {
 // Milliseconds from a barrier to the end of the slowest rank; this rank's are added to `own_ms`.
 absl::StatusOr<double> slowest(const std::function<void()>& work, Communicator& world, double& own_ms) {
   SY_RETURN_IF_ERROR(world.barrier().wait());
-  const absl::Time start = absl::Now();
+  const int64_t start = Recorder::now();
   work();
-  const double own = absl::ToDoubleMilliseconds(absl::Now() - start);
+  const double own = static_cast<double>(Recorder::now() - start) / 1e6;
   own_ms += own;
   return over_ranks(own, ReduceOp::kMax, world);
 }
@@ -152,28 +160,25 @@ absl::StatusOr<double> slowest(const std::function<void()>& work, Recorder& reco
   return slowest(heard, world, own_ms);
 }
 
-// Rows that the floor gives each local expert: an even share or, with skew, what the rank with most rows has.
-std::vector<int64_t> floor_rows(const LayerBenchOptions& options, const Layer& layer, const Mesh& mesh) {
-  const int expert_ranks = mesh.size(Axis::kExpert);
-  const int copies = mesh.size(Axis::kExpertData);
+// Rows of each expert of the rank that has most: of as many slots as were routed, spread evenly over all experts or,
+// with skew, as they were.
+std::vector<int64_t> floor_rows(const LayerBenchOptions& options, const Layer& layer) {
   const std::vector<int64_t>& slots = layer.slots();
+  const int64_t all = std::accumulate(slots.begin(), slots.end(), int64_t{0});
   std::vector<int64_t> most;
   int64_t most_rows = -1;
   for (const std::vector<int64_t>& experts : layer.placement().experts_of) {
     std::vector<int64_t> rows;
-    int64_t sum = 0;
     for (const int64_t e : experts) {
-      rows.push_back(slots[e] / copies);
-      sum += rows.back();
+      const auto [begin, end] = cut(all, static_cast<int>(options.experts), static_cast<int>(e));
+      rows.push_back(options.skew > 0 ? slots[e] : end - begin);
     }
-    if (sum > most_rows) {
-      most_rows = sum;
-      most = std::move(rows);
-    }
+    const int64_t sum = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+    if (sum <= most_rows) continue;
+    most_rows = sum;
+    most = std::move(rows);
   }
-  if (options.skew > 0) return most;
-  const int64_t all = options.tokens * options.experts_per_token * mesh.world().size() / copies;
-  return std::vector<int64_t>(options.experts / expert_ranks, all / options.experts);
+  return most;
 }
 
 // What the recorder heard during the repeats, which took this rank `own_ms` in all.
@@ -189,11 +194,10 @@ absl::Status split_repeats(const LayerBenchOptions& options, const Layer& layer,
   }
   result.split_ms["rest"] = rest;
   std::map<std::string, double> wire = recorder.take_scalars();
-  const int64_t row_bytes = options.width * static_cast<int64_t>(c10::elementSize(dtype_of(options.precision)));
-  const double own_bytes = static_cast<double>(4 * layer.own_slots() * row_bytes);
-  SY_ASSIGN_OR_RETURN(const double own, over_ranks(own_bytes, ReduceOp::kSum, world));
-  SY_ASSIGN_OR_RETURN(const double node, over_ranks(wire["wire.node_bytes"] / repeats, ReduceOp::kSum, world));
-  SY_ASSIGN_OR_RETURN(const double remote, over_ranks(wire["wire.remote_bytes"] / repeats, ReduceOp::kSum, world));
+  const int64_t row_bytes = options.width * static_cast<int64_t>(c10::elementSize(dtype_of(options)));
+  SY_ASSIGN_OR_RETURN(const double own, mean(repeats * static_cast<double>(4 * layer.own_slots() * row_bytes)));
+  SY_ASSIGN_OR_RETURN(const double node, mean(wire[kNodeBytes]));
+  SY_ASSIGN_OR_RETURN(const double remote, mean(wire[kRemoteBytes]));
   result.own_bytes = std::llround(own);
   result.node_bytes = std::llround(node);
   result.remote_bytes = std::llround(remote);
@@ -210,22 +214,34 @@ absl::Status check(const LayerBenchOptions& options, Communicator& world) {
 
 }  // namespace
 
+WireObserver record_layer_wires(Recorder& recorder) {
+  return [&recorder, record = record_wires(recorder)](const FinishedOperation& done) {
+    record(done);
+    if (!recorder.records_spans() || !done.label.group.ends_with("/dispatch")) return;
+    recorder.scalar(kNodeBytes, static_cast<double>(done.node_bytes), Fold::kSum);
+    recorder.scalar(kRemoteBytes, static_cast<double>(done.remote_bytes), Fold::kSum);
+  };
+}
+
 absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world) {
-  SY_RETURN_IF_ERROR(check(options, world));
+  SY_RETURN_IF_ERROR(agree(world, check(options, world)));
   const ParallelConfig parallel{
       .data = world.size(), .expert = world.size() / options.expert_tensor, .expert_tensor = options.expert_tensor};
-  SY_ASSIGN_OR_RETURN(const MeshShape shape, resolve_mesh(parallel, world.size(), 1, 1));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   Layer layer(options, *mesh);
   LayerBench result;
   result.threads = at::get_num_threads();
   layer.forward();
   layer.backward();
+  SY_ASSIGN_OR_RETURN(const double memory,
+                      over_ranks(static_cast<double>(peak_resident_bytes()), ReduceOp::kMax, world));
+  result.memory_bytes = std::llround(memory);
 
-  const at::ScalarType dtype = dtype_of(options.precision);
-  const int64_t expert_width = options.expert_width / options.expert_tensor;
+  const at::ScalarType dtype = dtype_of(options);
+  const int64_t expert_width = (options.expert_width + options.expert_tensor - 1) / options.expert_tensor;
   const int64_t pre_width = pre_activation_width(activation_from_name(options.activation), expert_width);
-  const std::vector<int64_t> rows = floor_rows(options, layer, *mesh);
+  const std::vector<int64_t> rows = floor_rows(options, layer);
   ProductsFloor floor(rows, options.width, pre_width, expert_width, dtype);
   floor.run();
   std::vector<double> forward, backward, whole, products;
@@ -256,9 +272,6 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   for (const int64_t count : slots) sum += static_cast<double>(count);
   result.load_imbalance = static_cast<double>(*std::max_element(slots.begin(), slots.end())) * options.experts / sum;
   SY_RETURN_IF_ERROR(split_repeats(options, layer, own_ms, recorder, world, result));
-  SY_ASSIGN_OR_RETURN(const double memory,
-                      over_ranks(static_cast<double>(peak_resident_bytes()), ReduceOp::kMax, world));
-  result.memory_bytes = std::llround(memory);
   return result;
 }
 

@@ -31,26 +31,29 @@ struct LayerBenchOptions {
 // Times are milliseconds: medians over repeats of the slowest rank's, unless it says otherwise.
 struct LayerBench {
   double forward_ms = 0, backward_ms = 0, ms = 0;
-  // The layer's products alone, in tensors that are there already: rows spread evenly over the experts or, with skew,
-  // of the rank that has most.
+  // The products alone, in tensors that are there already, of the rank that has most: rows spread evenly over the
+  // experts or, with skew, as they were.
   double floor_ms = 0;
-  double gflops = 0;       // of these products, per repeat and rank
-  double peak_gflops = 0;  // per second: what one large product reaches on this rank while the others try as well
+  double gflops = 0;       // of these products, per repeat
+  double peak_gflops = 0;  // per second and rank: the best of one large product while the other ranks try as well
   // Where forward and backward are, means over repeats and ranks: route, permute, wire, experts, combine, rest.
   std::map<std::string, double> split_ms;
-  // Bytes of rows that experts get and give back, both ways, per repeat, of all ranks: to the own rank, to others on
-  // the same host, to other hosts.
+  // Bytes that a rank (mean) gives to experts and gets back, both ways, per repeat: rows that stay on the rank, and
+  // what it sends to others on its host and to other hosts, the counts of rows among it.
   int64_t own_bytes = 0, node_bytes = 0, remote_bytes = 0;
   double load_imbalance = 0;  // slots of the expert with most over the mean
-  int64_t memory_bytes = 0;   // peak, of the rank with most
+  int64_t memory_bytes = 0;   // peak of the process that has most, with one layer that has run once
   int threads = 0;
 
   double percent_of_peak() const { return 100 * gflops / (ms / 1000) / peak_gflops; }
   double percent_of_floor() const { return 100 * floor_ms / ms; }
 };
 
-// Collective over `world`. The wires of `world` must tell `recorder` what goes over them (record_wires). kBadConfig
-// where experts, router or layout do not go together.
+// What the wires are to tell while bench_layer measures. `recorder` is borrowed.
+WireObserver record_layer_wires(Recorder& recorder);
+
+// Collective over `world`, whose wires tell `recorder` what record_layer_wires asks for. kBadConfig, on all ranks
+// alike, where experts, router or layout do not go together.
 absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world);
 
 }  // namespace switchyard

@@ -52,17 +52,19 @@ std::string bench_table(const LayerBenchOptions& options, const LayerBench& resu
   row("forward", result.forward_ms, before.forward_ms);
   row("backward", result.backward_ms, before.backward_ms);
   row("both", result.ms, before.ms,
-      absl::StrFormat("%.1f %% of the peak (%.0f GFLOP/s), %.1f %% of the floor", result.percent_of_peak(),
+      absl::StrFormat("%.1f %% of the peak (%.0f GFLOP/s), %.1f %% of the products' speed", result.percent_of_peak(),
                       result.peak_gflops, result.percent_of_floor()));
-  row("floor: products alone", result.floor_ms, before.floor_ms);
+  double all = 0;
+  for (const auto& [part, ms] : result.split_ms) all += ms;
   for (const char* part : {"route", "permute", "wire", "experts", "combine", "rest"}) {
     const auto earlier = before.split_ms.find(part);
     row(absl::StrCat("  ", part).c_str(), result.split_ms.at(part),
         earlier == before.split_ms.end() ? 0 : earlier->second,
-        absl::StrFormat("%4.1f %%", 100 * result.split_ms.at(part) / result.ms));
+        absl::StrFormat("%4.1f %%", 100 * result.split_ms.at(part) / all));
   }
+  row("products alone", result.floor_ms, before.floor_ms);
   absl::StrAppendFormat(&text,
-                        "\nrows, MiB of all ranks: %.1f to the own rank, %.1f within hosts, %.1f between hosts\n"
+                        "\nMiB a rank: %.1f that stay, %.1f within its host, %.1f to other hosts\n"
                         "load max/mean %.2f; peak memory %.2f GiB a rank\n",
                         mib(result.own_bytes), mib(result.node_bytes), mib(result.remote_bytes), result.load_imbalance,
                         gib(result.memory_bytes));
@@ -90,21 +92,26 @@ std::string bench_json(const LayerBenchOptions& options, const LayerBench& resul
   return json.dump(2);
 }
 
-absl::StatusOr<LayerBench> read_baseline(const std::string& path, const LayerBenchOptions& options, int ranks) {
+absl::StatusOr<LayerBench> read_baseline(const std::string& path, const LayerBenchOptions& options, int ranks,
+                                         int threads) try {
   SY_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMostBytes));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded() || !json.contains("layer") || !json.contains("split_ms")) {
-    return error(ErrorCategory::kBadData, absl::StrCat(path, " is not what `switchyard bench layer --json` printed"));
+  const nlohmann::json json = nlohmann::json::parse(text);
+  const nlohmann::json asked = layer_json(options, ranks);
+  if (json.at("layer") != asked || json.at("threads") != threads) {
+    return error(ErrorCategory::kUsage,
+                 absl::StrCat(path, " is of ", json.at("layer").dump(), " with ", json.at("threads").dump(),
+                              " threads a rank, and not of ", asked.dump(), " with ", threads));
   }
-  if (json["layer"] != layer_json(options, ranks)) {
-    return error(ErrorCategory::kUsage, absl::StrCat(path, " is of another layer, ", json["layer"].dump(), ", than ",
-                                                     layer_json(options, ranks).dump()));
-  }
-  return LayerBench{.forward_ms = json.value("forward_ms", 0.0),
-                    .backward_ms = json.value("backward_ms", 0.0),
-                    .ms = json.value("ms", 0.0),
-                    .floor_ms = json.value("floor_ms", 0.0),
-                    .split_ms = json["split_ms"].get<std::map<std::string, double>>()};
+  LayerBench result;
+  result.forward_ms = json.at("forward_ms");
+  result.backward_ms = json.at("backward_ms");
+  result.ms = json.at("ms");
+  result.floor_ms = json.at("floor_ms");
+  result.split_ms = json.at("split_ms").get<std::map<std::string, double>>();
+  return result;
+} catch (const nlohmann::json::exception& e) {
+  return error(ErrorCategory::kBadData,
+               absl::StrCat(path, " is not what `switchyard bench layer --json` printed: ", e.what()));
 }
 
 }  // namespace switchyard

@@ -17,7 +17,9 @@ std::string bench_table(const LayerBenchOptions& options, const LayerBench& resu
 // One object: what was asked, what was found.
 std::string bench_json(const LayerBenchOptions& options, const LayerBench& result, int ranks);
 
-// What bench_json wrote to a file. kMissingInput, kBadData, and kUsage where it is of another layer or number of ranks.
-absl::StatusOr<LayerBench> read_baseline(const std::string& path, const LayerBenchOptions& options, int ranks);
+// What bench_json wrote to a file. kMissingInput, kBadData, and kUsage where it is of another layer, or of other
+// numbers of ranks or threads.
+absl::StatusOr<LayerBench> read_baseline(const std::string& path, const LayerBenchOptions& options, int ranks,
+                                         int threads);
 
 }  // namespace switchyard

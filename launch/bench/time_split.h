@@ -9,9 +9,10 @@
 
 namespace switchyard {
 
-// Milliseconds by part: "route" (gate, choice, losses), "permute" (rows into the order of experts and back), "wire"
-// (what permuting waits for), "experts" (products and activation), "combine" (weighted sums), "shared experts". Nothing
-// is counted twice; what none of them covers is missing.
+// Milliseconds by part: "route" (gate, choice, losses, and every backward function that is no other's), "permute" (rows
+// into the order of experts and back), "experts" (products and activation), "combine" (weighted sums), "shared
+// experts"; of these without "wire": the time in which a collective was under way meanwhile, be it waited for or
+// hidden. Nothing is counted twice; what no span covers is missing.
 std::map<std::string, double> split_time(std::span<const Span> spans);
 
 }  // namespace switchyard

@@ -139,8 +139,8 @@ absl::StatusOr<Findings> compare_share(Checkpoint& a, Checkpoint& b, const DiffO
 
 absl::Status diff_checkpoints(const std::string& a, const std::string& b, const DiffOptions& options,
                               Communicator& world, const ToolOutput& output) {
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> first, agree(world, open_any(a)));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> second, agree(world, open_any(b)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> first, open_any(a, world));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> second, open_any(b, world));
   SY_ASSIGN_OR_RETURN(const Findings mine, agree(world, compare_share(*first, *second, options, world, output)));
   SY_ASSIGN_OR_RETURN(const std::vector<std::string> lines, all_gather_texts(world, mine.lines));
   const at::Tensor counts = at::tensor(

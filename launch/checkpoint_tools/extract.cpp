@@ -54,25 +54,41 @@ absl::StatusOr<Target> share(const SafetensorsWriter* file, Communicator& world)
   return target;
 }
 
-// This rank's rows of every tensor; rank 0 writes those that have no dimensions.
-absl::Status write_rows(const Target& target, const std::vector<const StoredTensor*>& tensors, SlabReader& reader,
-                        const Communicator& world, ProgressLine& progress) {
-  SY_ASSIGN_OR_RETURN(AtomicFilePart file, AtomicFilePart::open(target.temporary));
+// This rank's rows of every tensor; rank 0 has those without dimensions.
+struct Rows {
+  const StoredTensor* tensor;
+  Box box;
+  int64_t at;  // byte of the file
+};
+
+std::vector<Rows> rows_of_rank(const Target& target, const std::vector<const StoredTensor*>& tensors,
+                               const Communicator& world) {
+  std::vector<Rows> all;
   int64_t start = target.data_start;
   for (const StoredTensor* tensor : tensors) {
-    Box box = Box::whole(tensor->shape);
-    int64_t at = start;
+    Rows rows{tensor, Box::whole(tensor->shape), start};
     start += bytes_of(*tensor);
-    if (tensor->shape.empty()) {
-      if (world.rank() != 0) continue;
-    } else if (!box.empty()) {
+    if (rows.box.empty() || (tensor->shape.empty() && world.rank() != 0)) continue;
+    if (!tensor->shape.empty()) {
       const auto [begin, end] = cut(tensor->shape.front(), world.size(), world.rank());
-      at += begin * (bytes_of(*tensor) / tensor->shape.front());
-      box.offset.front() = begin;
-      box.extent.front() = end - begin;
+      rows.at += begin * (bytes_of(*tensor) / tensor->shape.front());
+      rows.box.offset.front() = begin;
+      rows.box.extent.front() = end - begin;
     }
-    if (box.empty()) continue;
-    const BoxSource source = source_of(*tensor, box, reader, [&](int64_t bytes) { progress.add(bytes); });
+    if (!rows.box.empty()) all.push_back(std::move(rows));
+  }
+  return all;
+}
+
+absl::Status write_rows(const Target& target, const std::vector<Rows>& all, SlabReader& reader,
+                        std::ostream* progress_out) {
+  SY_ASSIGN_OR_RETURN(AtomicFilePart file, AtomicFilePart::open(target.temporary));
+  int64_t bytes_to_write = 0;
+  for (const Rows& rows : all) bytes_to_write += rows.box.numel() * dtype_bytes(rows.tensor->dtype);
+  ProgressLine progress(progress_out, "extract", bytes_to_write);
+  for (const Rows& rows : all) {
+    int64_t at = rows.at;
+    const BoxSource source = source_of(*rows.tensor, rows.box, reader, [&](int64_t bytes) { progress.add(bytes); });
     SY_RETURN_IF_ERROR(source.stream([&](const void* data, int64_t bytes) {
       const absl::Status status = file.write_at(at, data, bytes);
       at += bytes;
@@ -86,7 +102,7 @@ absl::Status write_rows(const Target& target, const std::vector<const StoredTens
 
 absl::Status extract_tensors(const std::string& path, const ExtractOptions& options, Communicator& world,
                              const ToolOutput& output) {
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, agree(world, open_any(path)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, open_any(path, world));
   SY_ASSIGN_OR_RETURN(const std::vector<const StoredTensor*> tensors,
                       agree(world, tensors_in_order(*checkpoint, options.patterns)));
   std::optional<SafetensorsWriter> file;  // on rank 0
@@ -102,10 +118,7 @@ absl::Status extract_tensors(const std::string& path, const ExtractOptions& opti
   int64_t total = 0;
   for (const StoredTensor* tensor : tensors) total += bytes_of(*tensor);
   SlabReader reader(*checkpoint, options.memory);
-  {
-    ProgressLine progress(output.progress, "extract", total / world.size());
-    SY_RETURN_IF_ERROR(agree(world, write_rows(target, tensors, reader, world, progress)));
-  }
+  SY_RETURN_IF_ERROR(agree(world, write_rows(target, rows_of_rank(target, tensors, world), reader, output.progress)));
   SY_RETURN_IF_ERROR(broadcast_status(world, file ? file->commit_parts() : absl::OkStatus()));
   if (output.out) {
     *output.out << "wrote " << tensors.size() << " tensors, " << size_text(total) << ", to " << options.output << "\n";

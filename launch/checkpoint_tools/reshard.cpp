@@ -53,7 +53,7 @@ absl::Status check_output(const std::filesystem::path& path, int rank) {
 
 absl::Status reshard_checkpoint(const std::string& path, const ReshardOptions& options, Communicator& world,
                                 const ToolOutput& output) {
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, agree(world, open_any(path)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, open_any(path, world));
   const Manifest& manifest = checkpoint->manifest();
   const std::filesystem::path target = checkpoint_path(options.output, manifest.step);
   SY_RETURN_IF_ERROR(agree(world, check_output(target, world.rank())));

@@ -9,6 +9,8 @@
 
 #include "parallel/checkpoint/folder.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/storage/checksum.h"
 #include "runtime/storage/directory.h"
 #include "runtime/storage/scalar_type.h"
@@ -47,6 +49,16 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path
   if (latest.checkpoint) return std::move(latest.checkpoint);
   return error(ErrorCategory::kMissingInput,
                absl::StrCat(path.string(), " is neither a checkpoint nor a folder of checkpoints; check the path"));
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path& path, Communicator& world) {
+  absl::StatusOr<std::unique_ptr<Checkpoint>> checkpoint = nullptr;
+  if (world.rank() == 0) checkpoint = open_any(path);
+  SY_RETURN_IF_ERROR(broadcast_status(world, checkpoint.status()));
+  const std::string mine = world.rank() == 0 ? (*checkpoint)->path().string() : std::string();
+  SY_ASSIGN_OR_RETURN(const std::string chosen, broadcast_text(world, mine));
+  if (world.rank() != 0) checkpoint = Checkpoint::open_manifest(chosen);
+  return agree(world, std::move(checkpoint));
 }
 
 absl::StatusOr<std::vector<const StoredTensor*>> select_tensors(const Checkpoint& checkpoint,

@@ -13,12 +13,16 @@
 
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/write_boxes.h"
+#include "runtime/comm/communicator.h"
 
 namespace switchyard {
 
 // `path`: a checkpoint, or a run directory or a folder of checkpoints, whose newest valid one is meant. kMissingInput,
 // kBadData or kIo.
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path& path);
+
+// The same on all ranks of `world`, which rank 0 chooses: a run may save another meanwhile. Collective; all fail alike.
+absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path& path, Communicator& world);
 
 // The folder of checkpoints that `path`, it or a run directory, stands for.
 std::filesystem::path folder_of_checkpoints(const std::filesystem::path& path);

@@ -15,7 +15,6 @@
 #include "launch/cli/command.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
-#include "launch/trace/listener.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 
@@ -26,7 +25,7 @@ constexpr char kAbout[] = "Measures what this machine, or this job's machines, d
 
 constexpr char kLayerAbout[] =
     "An MoE layer, forward and backward, with its experts spread over the ranks: its time beside the time of its "
-    "matrix products alone and the peak of the cores, where the rest goes, and what travels.";
+    "matrix products alone and the best of one large product, where the rest goes, and what travels.";
 
 constexpr char kExamples[] = R"(Examples:
   switchyard bench layer
@@ -44,7 +43,8 @@ struct Arguments {
 
 absl::Status parse_skew(const std::string& text, double& skew) {
   absl::string_view number = text;
-  if (text.empty() || (absl::ConsumePrefix(&number, "zipf:") && absl::SimpleAtod(number, &skew) && skew > 0)) {
+  if (text.empty() ||
+      (absl::ConsumePrefix(&number, "zipf:") && absl::SimpleAtod(number, &skew) && 0 < skew && skew < 100)) {
     return absl::OkStatus();
   }
   return error(ErrorCategory::kUsage, "--skew " + text + ": give zipf:EXPONENT, such as zipf:1.2");
@@ -54,17 +54,20 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   Communicator& world = session.world();
   LayerBenchOptions options = arguments.layer;
   SY_RETURN_IF_ERROR(agree(world, parse_skew(arguments.skew, options.skew)));
-  std::optional<LayerBench> baseline;
-  if (!arguments.baseline.empty()) {
-    SY_ASSIGN_OR_RETURN(baseline, agree(world, read_baseline(arguments.baseline, options, world.size())));
-  }
   SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(), .config_text = ""}));
   at::set_num_threads(arguments.threads > 0 ? arguments.threads : start.threads);
   const bool speaks = world.rank() == 0;
+  std::optional<LayerBench> baseline;  // on rank 0
+  if (!arguments.baseline.empty()) {
+    absl::StatusOr<LayerBench> read = LayerBench();
+    if (speaks) read = read_baseline(arguments.baseline, options, world.size(), at::get_num_threads());
+    SY_RETURN_IF_ERROR(broadcast_status(world, read.status()));
+    baseline = *std::move(read);
+  }
   if (speaks && !arguments.json) std::cout << start.report << std::endl;
 
   auto recorder = std::make_shared<Recorder>();
-  session.observe([recorder, record = record_wires(*recorder)](const FinishedOperation& done) { record(done); });
+  session.observe([recorder, record = record_layer_wires(*recorder)](const FinishedOperation& done) { record(done); });
   SY_ASSIGN_OR_RETURN(const LayerBench result, bench_layer(options, *recorder, world));
   if (!speaks) return absl::OkStatus();
   std::cout << (arguments.json ? bench_json(options, result, world.size()) + "\n"
@@ -78,7 +81,6 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
 void add_bench(CLI::App& app, Command& command) {
   CLI::App* group = app.add_subcommand("bench", kAbout);
   group->require_subcommand(1);
-  group->footer(kExamples);
   CLI::App* layer = group->add_subcommand("layer", kLayerAbout);
   const auto arguments = std::make_shared<Arguments>();
   LayerBenchOptions& options = arguments->layer;
@@ -109,6 +111,7 @@ void add_bench(CLI::App& app, Command& command) {
       ->check(CLI::PositiveNumber);
   layer->add_option("--baseline", arguments->baseline, "Compare with what --json printed earlier");
   layer->add_flag("--json", arguments->json, "Print JSON instead of a table");
+  layer->footer(kExamples);
   layer->callback([&command, arguments] {
     command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };
   });

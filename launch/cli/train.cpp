@@ -86,8 +86,11 @@ void add_train(CLI::App& app, Command& command) {
                   "rank, and stop; nothing is created");
   CLI::Option* trace =
       train->add_option("--trace", arguments->trace,
-                        "Write what all ranks do in two steps to this file, a trace that ui.perfetto.dev opens");
-  train->add_option("--trace-steps", arguments->trace_steps, "Which steps --trace is of: 7, or 7-9")->needs(trace);
+                        "Write what all ranks do in some steps to this file, a trace that ui.perfetto.dev opens");
+  train
+      ->add_option("--trace-steps", arguments->trace_steps,
+                   "Which steps, counted from 1: 7, or 7-9; default: the second and third that this start trains")
+      ->needs(trace);
   train->footer(kExamples);
   train->callback([&command, arguments] {
     command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };

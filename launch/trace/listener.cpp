@@ -46,8 +46,6 @@ WireObserver record_wires(Recorder& recorder) {
     if (!recorder.records_spans()) return;
     recorder.add({absl::StrCat(done.label.operation, " ", done.label.group), "wire", done.begin_ns, done.end_ns,
                   done.node_bytes + done.remote_bytes});
-    recorder.scalar("wire.node_bytes", static_cast<double>(done.node_bytes), Fold::kSum);
-    recorder.scalar("wire.remote_bytes", static_cast<double>(done.remote_bytes), Fold::kSum);
   };
 }
 

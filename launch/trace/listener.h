@@ -11,7 +11,8 @@
 
 namespace switchyard {
 
-// From construction to destruction, on the thread that made it, as spans of lane "compute". One a thread at a time.
+// From construction to destruction, on the thread that made it (where autograd works, but for devices, which have
+// threads of their own), as spans of lane "compute". One a thread at a time.
 class Listener {
  public:
   explicit Listener(Recorder& recorder);
@@ -23,8 +24,7 @@ class Listener {
   at::CallbackHandle handle_;
 };
 
-// Records what goes over wires as spans of lane "wire", and the bytes as scalars "wire.node_bytes" and
-// "wire.remote_bytes", while `recorder` (borrowed) records spans.
+// Records what goes over wires as spans of lane "wire", while `recorder` (borrowed) records spans.
 WireObserver record_wires(Recorder& recorder);
 
 // Of a node of autograd, as people call it: "torch::autograd::CppNode<switchyard::(anonymous namespace)::Combine>" is

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/ATen.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
@@ -40,26 +41,43 @@ absl::StatusOr<std::string> StepTrace::before_step(int64_t step, Communicator& w
     options_.first = step + 1;
     options_.last = step + 2;
   }
+  if (listener_) end_step();
   if (listener_ && step > options_.last) return write(world);
   const bool chosen = options_.first <= step && step <= options_.last;
-  if (chosen && !listener_) SY_RETURN_IF_ERROR(begin(world));
+  if (chosen && !listener_) SY_RETURN_IF_ERROR(begin(step, world));
+  last_ = step;
+  step_begin_ns_ = Recorder::now();
   return std::string();
 }
 
 absl::StatusOr<std::string> StepTrace::finish(Communicator& world) {
-  if (listener_) return write(world);
+  if (listener_) {
+    end_step();
+    return write(world);
+  }
   if (written_) return std::string();
+  if (options_.first == 0) return std::string("there is no trace: no step was trained");
   return absl::StrCat("there is no trace: none of the steps ", options_.first, " to ", options_.last,
                       " was trained; choose others with --trace-steps");
 }
 
-absl::Status StepTrace::begin(Communicator& world) {
-  // Hosts' clocks have nothing in common; the end of a barrier they have, but for the time of a message.
+absl::Status StepTrace::begin(int64_t step, Communicator& world) {
+  // The ranks of a host have one clock, and its zero is their first rank's. Hosts' clocks have nothing in common; the
+  // end of a barrier they have, but for the time of a message.
   SY_RETURN_IF_ERROR(world.barrier().wait());
-  zero_ns_ = Recorder::now();
+  const at::Tensor mine = at::full({1}, Recorder::now(), at::kLong), all = at::empty({world.size()}, at::kLong);
+  SY_RETURN_IF_ERROR(world.all_gather(mine, all, std::vector<int64_t>(world.size(), 1)).wait());
+  int first = 0;
+  while (world.node_of(first) != world.node_of(world.rank())) ++first;
+  zero_ns_ = all[first].item<int64_t>();
+  begun_ = step;
   recorder_.record_spans(true);
   listener_.emplace(recorder_);
   return absl::OkStatus();
+}
+
+void StepTrace::end_step() {
+  recorder_.add({absl::StrCat("step ", last_), "compute", step_begin_ns_, Recorder::now()});
 }
 
 absl::StatusOr<std::string> StepTrace::write(Communicator& world) {
@@ -71,8 +89,7 @@ absl::StatusOr<std::string> StepTrace::write(Communicator& world) {
   SY_ASSIGN_OR_RETURN(const std::vector<std::string> events, gather_texts(world, mine));
   SY_RETURN_IF_ERROR(broadcast_status(
       world, world.rank() == 0 ? write_file_atomically(options_.path, chrome_trace(events)) : absl::OkStatus()));
-  return absl::StrCat("trace of steps ", options_.first, " to ", options_.last, " in ", options_.path,
-                      "; ui.perfetto.dev opens it");
+  return absl::StrCat("trace of steps ", begun_, " to ", last_, " in ", options_.path, "; ui.perfetto.dev opens it");
 }
 
 }  // namespace switchyard

@@ -16,7 +16,8 @@ namespace switchyard {
 
 struct StepTraceOptions {
   std::string path = {};
-  // Counted from 1, as metrics count them; 0: the second and third that this start of the run trains.
+  // Counted from 1, as metrics count them; 0: the second and third that this start of the run trains. Spans are kept in
+  // memory until they are written, some hundred bytes each.
   int64_t first = 0, last = 0;
 };
 
@@ -38,13 +39,16 @@ class StepTrace {
   absl::StatusOr<std::string> finish(Communicator& world);
 
  private:
-  absl::Status begin(Communicator& world);
+  absl::Status begin(int64_t step, Communicator& world);
+  void end_step();
   absl::StatusOr<std::string> write(Communicator& world);
 
   StepTraceOptions options_;
   Recorder recorder_;
   std::optional<Listener> listener_;  // while recording
   int64_t zero_ns_ = 0;
+  int64_t begun_ = 0, last_ = 0;  // steps that were recorded
+  int64_t step_begin_ns_ = 0;
   bool written_ = false;
 };
 

@@ -83,7 +83,9 @@ absl::Status begin_staging(const std::filesystem::path& root, int64_t step, int6
   SY_ASSIGN_OR_RETURN(const FolderListing listing, list_checkpoints(root));
   for (const std::string& name : listing.unfinished) SY_RETURN_IF_ERROR(remove_tree(root / name));
   SY_RETURN_IF_ERROR(check_space(root, bytes));
-  return create_folder(staging_path(root, step));
+  const absl::Status created = create_folder(staging_path(root, step));
+  if (!created.ok()) remove_tree(staging_path(root, step)).IgnoreError();  // it may be there and not synced
+  return created;
 }
 
 absl::Status commit_staging(const std::filesystem::path& root, int64_t step) {
@@ -112,10 +114,13 @@ absl::Status commit_staging(const std::filesystem::path& root, int64_t step) {
 
 void discard(const std::filesystem::path& path) {
   const std::filesystem::path hidden = path.string() + std::string(kStaging);
-  if (rename_in_folder(path, hidden).ok()) {
+  std::error_code failed;
+  std::filesystem::rename(path, hidden, failed);
+  if (failed) return;
+  if (sync_folder(path.parent_path()).ok()) {
     remove_tree(hidden).IgnoreError();  // the next save tries again
-  } else if (!folder_exists(path)) {
-    rename_in_folder(hidden, path).IgnoreError();  // the new name might not have survived a power cut
+  } else {
+    rename_in_folder(hidden, path).IgnoreError();  // the new name might not survive a power cut
   }
 }
 

@@ -80,7 +80,8 @@ Work HostCommunicator::start(const char* operation, Plan plan, uint64_t sequence
   for (const at::Tensor& buffer : plan.buffers) SY_CHECK(buffer.is_cpu());
   const absl::Duration timeout = call.timeout == absl::ZeroDuration() ? timeout_ : call.timeout;
   auto started = std::make_shared<Operation>(transport_, std::move(plan), tag, timeout,
-                                             OperationLabel{name_, operation, sequence, call.where}, observer_);
+                                             OperationLabel{name_, operation, sequence, call.where},
+                                             seat_.size > 1 ? observer_ : nullptr);
   started->post();
   // Alone there is nobody to wait for.
   if (seat_.size == 1) started->poll();

@@ -1,4 +1,4 @@
-// Told of what went over the wires of a rank, for traces.
+// Told of what went over the host wires of a rank, for traces.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ struct FinishedOperation {
   int64_t end_ns;        // when this rank noticed that it had all
 };
 
-// Called as an operation ends well, on the thread that notices it. It must not communicate.
+// Called as an operation between several ranks ends well, before anybody who waits for it goes on, by the thread that
+// notices it: a rank's or the one that makes progress, several at once. It must neither communicate nor throw.
 using WireObserver = std::function<void(const FinishedOperation& operation)>;
 
 }  // namespace switchyard

@@ -37,9 +37,7 @@ absl::Status create_folders(const std::filesystem::path& path) {
 
 absl::Status create_folder(const std::filesystem::path& path) {
   if (::mkdir(path.c_str(), 0777) != 0) return io_error("cannot create", path, errno);
-  const absl::Status synced = sync_folder(parent_of(path));
-  if (!synced.ok()) ::rmdir(path.c_str());
-  return synced;
+  return sync_folder(parent_of(path));
 }
 
 absl::StatusOr<std::vector<std::string>> names_in_folder(const std::filesystem::path& path) {

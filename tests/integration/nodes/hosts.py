@@ -2,6 +2,7 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -16,14 +17,15 @@ def why_not():
     """Why there can be no hosts here, or None."""
     if os.geteuid() != 0:
         return 'making network namespaces needs root'
-    missing = [tool for tool in ('ip', 'tc', 'unshare', 'mpirun') if not shutil.which(tool)]
+    missing = [tool for tool in ('ip', 'unshare', 'mpirun') if not shutil.which(tool)]
     if missing:
         return f'no {", ".join(missing)} here (Debian: iproute2, util-linux, openmpi-bin)'
-    probe = f'switchyard-probe-{os.getpid()}'
-    made = subprocess.run(['ip', 'netns', 'add', probe], capture_output=True, text=True)
-    if made.returncode != 0:
-        return f'this machine does not let us make network namespaces: {made.stderr.strip()}'
-    run('ip', 'netns', 'del', probe)
+    try:
+        with Hosts(2) as machines:
+            subprocess.run([HERE / 'on_host.sh', machines.addresses[1], 'true'], env=machines.environment(), check=True,
+                           capture_output=True, text=True)
+    except (RuntimeError, subprocess.CalledProcessError) as problem:
+        return f'this machine does not let us make hosts of it: {problem} {getattr(problem, "stderr", "")}'
     return None
 
 
@@ -35,15 +37,13 @@ def run(*words):
 
 
 class Hosts:
-    """`count` hosts at 10.77.0.1, 10.77.0.2, …, called host1, host2, …, on one switch. `mbit`, `delay_ms`: of what each
-    host sends; 0: as fast as it goes."""
+    """`count` hosts at 10.77.0.1, 10.77.0.2, …, called host1, host2, …, on one switch."""
 
-    def __init__(self, count, mbit=0, delay_ms=0):
+    def __init__(self, count):
         self._prefix = f'sy{os.getpid()}'
         self._hub = f'{self._prefix}-hub'
         self.addresses = [f'{NETWORK}.{i}' for i in range(1, count + 1)]
         self._names = [f'{self._prefix}-{i}' for i in range(1, count + 1)]
-        self._mbit, self._delay_ms = mbit, delay_ms
 
     def __enter__(self):
         try:
@@ -55,9 +55,10 @@ class Hosts:
                 run('ip', '-n', name, 'link', 'set', 'lo', 'up')
                 run('ip', '-n', name, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', f'port{i}', 'netns', self._hub)
                 run('ip', '-n', name, 'address', 'add', f'{address}/24', 'dev', 'eth0')
-                run('ip', '-n', name, 'link', 'set', 'eth0', 'up')
+                # Large frames, so that a byte of header counts for little where nothing puts packets together.
+                run('ip', '-n', name, 'link', 'set', 'eth0', 'mtu', '9000', 'up')
+                run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'mtu', '9000')
                 run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'master', 'switch', 'up')
-                self._shape(name)
         except BaseException:
             self.__exit__()
             raise
@@ -65,16 +66,22 @@ class Hosts:
 
     def __exit__(self, *_):
         for name in [*self._names, self._hub]:
+            left = subprocess.run(['ip', 'netns', 'pids', name], capture_output=True, text=True).stdout.split()
+            for process in left:
+                try:
+                    os.kill(int(process), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
             subprocess.run(['ip', 'netns', 'del', name], capture_output=True)
 
-    def _shape(self, name):
-        if self._delay_ms:
-            run('tc', '-n', name, 'qdisc', 'add', 'dev', 'eth0', 'root', 'handle', '1:', 'netem', 'delay',
-                f'{self._delay_ms}ms', 'limit', '100000')
-        if self._mbit:
-            parent = ['parent', '1:'] if self._delay_ms else ['root']
-            run('tc', '-n', name, 'qdisc', 'add', 'dev', 'eth0', *parent, 'tbf', 'rate', f'{self._mbit}mbit', 'burst',
-                '256kb', 'latency', '1s')
+    def environment(self):
+        """Of on_host.sh."""
+        return {**os.environ, 'SWITCHYARD_HOSTS': self._prefix, 'OMP_NUM_THREADS': '1',
+                'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
+
+    def processes(self, host):
+        """What runs on a host, counted from 1."""
+        return [int(pid) for pid in run('ip', 'netns', 'pids', self._names[host - 1]).split()]
 
     def start(self, ranks_a_host, words, **options):
         """mpirun on the first host, as a process that leads a group of its own and takes mpirun's signals."""
@@ -82,10 +89,8 @@ class Hosts:
         command = ['mpirun', '--host', targets, '--bind-to', 'none', '--mca', 'plm_rsh_agent', HERE / 'on_host.sh',
                    '--mca', 'btl', 'tcp,vader,self', '--mca', 'btl_tcp_if_include', f'{NETWORK}.0/24', '--mca',
                    'oob_tcp_if_include', f'{NETWORK}.0/24', *LOST_DAEMON, '--mca', 'mpi_yield_when_idle', '1', *words]
-        environment = {**os.environ, 'SWITCHYARD_HOSTS': self._prefix, 'OMP_NUM_THREADS': '1',
-                       'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
         return subprocess.Popen([HERE / 'on_host.sh', self.addresses[0], 'exec ' + shlex.join(str(word) for word in command)],
-                                env=environment, start_new_session=True, text=True, **options)
+                                env=self.environment(), start_new_session=True, text=True, **options)
 
     def cut(self, host):
         """Takes the cable out of a host, counted from 1."""

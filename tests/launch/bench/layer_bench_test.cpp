@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "launch/bench/products_floor.h"
-#include "launch/trace/listener.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 #include "runtime/comm/host_communicator.h"
 #include "tests/support/ranks.h"
 
@@ -28,7 +28,7 @@ LayerBench bench(const LayerBenchOptions& options, int ranks, const LoopbackOpti
       [&](Communicator& world) {
         Recorder recorder;
         auto& wires = dynamic_cast<HostCommunicator&>(world);
-        wires.observe(record_wires(recorder));
+        wires.observe(record_layer_wires(recorder));
         const absl::StatusOr<LayerBench> mine = bench_layer(options, recorder, world);
         ASSERT_TRUE(mine.ok()) << mine.status();
         if (world.rank() == 0) result = *mine;
@@ -58,12 +58,33 @@ TEST(LayerBench, BytesByTierAddUpToAllRows) {
   EXPECT_EQ(alone.own_bytes, all);
   EXPECT_EQ(alone.node_bytes + alone.remote_bytes, 0);
   const LayerBench spread = bench(small(), 4, {.nodes = {0, 0, 1, 1}});
-  // What the ranks tell each other of counts comes to some hundred bytes more, and what losses sum.
-  const double others = static_cast<double>(spread.node_bytes + spread.remote_bytes);
-  EXPECT_NEAR(spread.own_bytes + others, 4 * all, 0.05 * all);
-  EXPECT_GE(spread.own_bytes + others, 4 * all);
+  // Ranks also tell the three others how many rows each of two experts gets, in 8 bytes.
+  EXPECT_EQ(spread.own_bytes + spread.node_bytes + spread.remote_bytes, all + 3 * 2 * 8);
   EXPECT_GT(spread.node_bytes, 0);
   EXPECT_GT(spread.remote_bytes, spread.node_bytes);  // two ranks there, one here
+}
+
+TEST(LayerBench, TheFloorIsOfTheBusiestRank) {
+  const double row = 6.0 * 32 * (32 + 16) / 1e9;
+  LayerBenchOptions options = small();
+  options.experts = 5;  // of which one rank has three
+  EXPECT_NEAR(bench(options, 2).gflops, row * 2 * 64 * 2 * 3 / 5, row * 3);
+  options.experts = 2;  // so that two of four ranks have none
+  EXPECT_NEAR(bench(options, 4).gflops, row * 4 * 64 * 2 / 2, row);
+  options = small();
+  options.expert_tensor = 2;  // half of each expert
+  EXPECT_NEAR(bench(options, 2).gflops, row / 2 * 2 * 64 * 2, 1e-12);
+}
+
+TEST(LayerBench, TakesEveryRouterThatItOffers) {
+  for (const char* router :
+       {"softmax", "sigmoid", "noisy_top_k", "top_p", "expert_choice", "sinkhorn", "hash", "bayesian", "dense"}) {
+    LayerBenchOptions options = small();
+    options.router = router;
+    options.repeats = 1;
+    if (options.router == "dense") options.experts_per_token = options.experts;
+    EXPECT_GT(bench(options, 2).gflops, 0) << router;
+  }
 }
 
 TEST(LayerBench, SkewMakesTheFirstExpertsTheBusiest) {
@@ -76,15 +97,18 @@ TEST(LayerBench, SkewMakesTheFirstExpertsTheBusiest) {
   EXPECT_GT(skewed.gflops, bench(small(), 2).gflops);  // the floor is that of the rank with most rows
 }
 
-TEST(LayerBench, RefusesWhatDoesNotGoTogether) {
-  Recorder recorder;
-  Loopback loopback(1);
-  LayerBenchOptions options = small();
-  options.experts_per_token = 9;
-  EXPECT_EQ(error_category(bench_layer(options, recorder, loopback.rank(0)).status()), ErrorCategory::kBadConfig);
-  options = small();
-  options.expert_tensor = 2;
-  EXPECT_EQ(error_category(bench_layer(options, recorder, loopback.rank(0)).status()), ErrorCategory::kBadConfig);
+TEST(LayerBench, RefusesOnAllRanksWhatDoesNotGoTogether) {
+  LayerBenchOptions too_many = small(), odd = small();
+  too_many.experts_per_token = 9;
+  odd.expert_tensor = 3;
+  for (const LayerBenchOptions& options : {too_many, odd}) {
+    run_ranks(2, [&](Communicator& world) {
+      Recorder recorder;
+      const absl::Status status = bench_layer(options, recorder, world).status();
+      EXPECT_EQ(error_category(status), ErrorCategory::kBadConfig);
+      EXPECT_TRUE(is_agreed(status));
+    });
+  }
 }
 
 }  // namespace

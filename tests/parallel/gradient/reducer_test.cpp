@@ -258,7 +258,7 @@ TEST(Reducer, SpansBeginDuringBackward) {
     ASSERT_EQ(spans.size(), 4u);
     int64_t first = spans[0].begin_ns;
     for (const Span& span : spans) {
-      EXPECT_STREQ(span.name, "reduce gradients");
+      EXPECT_EQ(span.name, "reduce gradients");
       EXPECT_LE(span.begin_ns, span.end_ns);
       first = std::min(first, span.begin_ns);
     }
