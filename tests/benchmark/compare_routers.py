@@ -33,6 +33,8 @@ EXPERTS_OF = {
     "none": {},
     "dense": {"model.moe.experts": 16, "model.moe.experts_per_token": 16},
     "top_p": {"model.moe.experts": 16, "model.moe.experts_per_token": 4},
+    # All experts are open to a token, as they are to those of other kinds.
+    "sigmoid": {**EXPERTS, "model.moe.router.groups": 1, "model.moe.router.groups_per_token": 1},
 }
 RUN = {
     "data.sequence": 128, "data.validation_sequences": "all", "train.global_batch": 8, "optimizer.lr": 3e-3,
