@@ -10,6 +10,7 @@
 It needs a build (cmake --build --preset cpu-release --target switchyard crash_driver crash_io_shim). What it finds goes to
 the log, a line a point; stopped and started again it goes on. Exit code: 0 where nothing failed, else 1."""
 import argparse
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -125,6 +126,8 @@ def main():
     parser.add_argument('--commit', help='what the log calls the code; default: the commit that is checked out')
     parser.add_argument('--work', help='folder for scratch files; default: memory where there is enough of it')
     options = parser.parse_args()
+    # A shell starts what runs in its background with SIGINT ignored, and every job of ours would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log_path = options.log or options.build / 'crash-campaign.jsonl'
     commit = options.commit or commit_of(SOURCE)
     if options.action == 'report':

@@ -62,7 +62,7 @@ def problem_of_run(scenario, folder, answer, output, failed_calls, disk_is_full)
         return f'step {half} is there although its save failed: {output[-500:]}'
     problem = scenario.problem_of(found, at_least=max(set(range(1, STEPS + 1)) - failed, default=0))
     # Where removing failed, the next save removes; so it does where the disk is full from the middle of a deletion on.
-    left = [path for path in found['others'] if not disk_is_full or step_of(path) in failed]
+    left = [path for path in found['others'] if not disk_is_full or step_of(path) in {None, *failed}]
     if problem is None and left and not set(failed_calls) & set(REMOVALS):
         problem = f'left behind: {left}'
     return problem
