@@ -20,6 +20,7 @@
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/device/memory.h"
 #include "runtime/numerics/precision.h"
 
@@ -56,12 +57,6 @@ DecoderConfig model_of(const LayerBenchOptions& options) {
   const std::set<std::string> balanced = {"expert_choice", "sinkhorn", "hash", "dense"};  // without losses for it
   if (balanced.contains(options.router)) config.moe.router.aux_loss = config.moe.router.z_loss = 0;
   return config;
-}
-
-absl::StatusOr<double> over_ranks(double value, ReduceOp op, Communicator& world) {
-  const at::Tensor all = at::full({1}, value, at::kDouble);
-  SY_RETURN_IF_ERROR(world.all_reduce(all, op).wait());
-  return all.item<double>();
 }
 
 // K distinct experts a token, drawn without replacement with probability ~ 1/i^skew (Gumbel's trick).
@@ -145,7 +140,7 @@ absl::StatusOr<double> slowest(const std::function<void()>& work, Communicator& 
   work();
   const double own = static_cast<double>(Recorder::now() - start) / 1e6;
   own_ms += own;
-  return over_ranks(own, ReduceOp::kMax, world);
+  return reduce_number(world, own, ReduceOp::kMax);
 }
 
 // The same of a part of the layer, with the recorder listening.
@@ -185,7 +180,7 @@ std::vector<int64_t> floor_rows(const LayerBenchOptions& options, const Layer& l
 absl::Status split_repeats(const LayerBenchOptions& options, const Layer& layer, double own_ms, Recorder& recorder,
                            Communicator& world, LayerBench& result) {
   const double repeats = static_cast<double>(options.repeats);
-  const auto mean = [&](double value) { return over_ranks(value / repeats / world.size(), ReduceOp::kSum, world); };
+  const auto mean = [&](double value) { return reduce_number(world, value / repeats / world.size(), ReduceOp::kSum); };
   std::map<std::string, double> split = split_time(recorder.take_spans());
   SY_ASSIGN_OR_RETURN(double rest, mean(own_ms));
   for (const char* part : {"route", "permute", "wire", "experts", "combine"}) {
@@ -235,7 +230,7 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   layer.forward();
   layer.backward();
   SY_ASSIGN_OR_RETURN(const double memory,
-                      over_ranks(static_cast<double>(peak_resident_bytes()), ReduceOp::kMax, world));
+                      reduce_number(world, static_cast<double>(peak_resident_bytes()), ReduceOp::kMax));
   result.memory_bytes = std::llround(memory);
 
   const at::ScalarType dtype = dtype_of(options);
@@ -264,13 +259,12 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   result.gflops = flops / 1e9;
   SY_RETURN_IF_ERROR(world.barrier().wait());
   SY_ASSIGN_OR_RETURN(const double peaks_sum,
-                      over_ranks(measure_peak(at::dtype(dtype), kPeakSeconds), ReduceOp::kSum, world));
+                      reduce_number(world, measure_peak(at::dtype(dtype), kPeakSeconds), ReduceOp::kSum));
   result.peak_gflops = peaks_sum / world.size() / 1e9;
 
   const std::vector<int64_t>& slots = layer.slots();
-  double sum = 0;
-  for (const int64_t count : slots) sum += static_cast<double>(count);
-  result.load_imbalance = static_cast<double>(*std::max_element(slots.begin(), slots.end())) * options.experts / sum;
+  const auto all = static_cast<double>(std::accumulate(slots.begin(), slots.end(), int64_t{0}));
+  result.load_imbalance = static_cast<double>(*std::max_element(slots.begin(), slots.end())) * options.experts / all;
   SY_RETURN_IF_ERROR(split_repeats(options, layer, own_ms, recorder, world, result));
   return result;
 }

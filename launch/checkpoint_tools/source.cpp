@@ -52,13 +52,16 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path
 }
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path& path, Communicator& world) {
-  absl::StatusOr<std::unique_ptr<Checkpoint>> checkpoint = nullptr;
-  if (world.rank() == 0) checkpoint = open_any(path);
-  SY_RETURN_IF_ERROR(broadcast_status(world, checkpoint.status()));
-  const std::string mine = world.rank() == 0 ? (*checkpoint)->path().string() : std::string();
+  return share_checkpoint(world.rank() == 0 ? open_any(path) : nullptr, world);
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> share_checkpoint(absl::StatusOr<std::unique_ptr<Checkpoint>> opened,
+                                                             Communicator& world) {
+  SY_RETURN_IF_ERROR(broadcast_status(world, opened.status()));
+  const std::string mine = world.rank() == 0 ? (*opened)->path().string() : std::string();
   SY_ASSIGN_OR_RETURN(const std::string chosen, broadcast_text(world, mine));
-  if (world.rank() != 0) checkpoint = Checkpoint::open_manifest(chosen);
-  return agree(world, std::move(checkpoint));
+  if (world.rank() != 0) opened = Checkpoint::open_manifest(chosen);
+  return agree(world, std::move(opened));
 }
 
 absl::StatusOr<std::vector<const StoredTensor*>> select_tensors(const Checkpoint& checkpoint,

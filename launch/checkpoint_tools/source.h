@@ -23,6 +23,9 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path
 
 // The same on all ranks of `world`, which rank 0 chooses: a run may save another meanwhile. Collective; all fail alike.
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_any(const std::filesystem::path& path, Communicator& world);
+// What rank 0 has opened, on all ranks; those of the others do not count. Collective; all fail alike.
+absl::StatusOr<std::unique_ptr<Checkpoint>> share_checkpoint(absl::StatusOr<std::unique_ptr<Checkpoint>> opened,
+                                                             Communicator& world);
 
 // The folder of checkpoints that `path`, it or a run directory, stands for.
 std::filesystem::path folder_of_checkpoints(const std::filesystem::path& path);

@@ -26,7 +26,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_to_verify(const std::filesystem
 }  // namespace
 
 absl::Status verify_checkpoint(const std::string& path, Communicator& world, const ToolOutput& output) {
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, agree(world, open_to_verify(path)));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
+                      share_checkpoint(world.rank() == 0 ? open_to_verify(path) : nullptr, world));
   const Manifest& manifest = checkpoint->manifest();
   const VerifyShare share{.index = world.rank(), .parts = world.size()};
   absl::StatusOr<std::vector<std::string>> found;

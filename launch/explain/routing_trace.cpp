@@ -7,29 +7,25 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include "layers/moe/router/router_decorator.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
 
 namespace switchyard {
 
-class RecordingRouter : public Router {
+class RecordingRouter : public RouterDecorator {
  public:
   RecordingRouter(std::unique_ptr<Router> router, RoutingRecorder::Pass& pass)
-      : router_(std::move(router)), pass_(pass) {}
+      : RouterDecorator(std::move(router)), pass_(pass) {}
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
-    RouterOutput output = router_->route(x_tD, context);
+    RouterOutput output = RouterDecorator::route(x_tD, context);
     pass_ = {x_tD.detach(), output.routing, output.probabilities_TE, output.statistics.entropy};
     return output;
   }
-  ParameterList parameters() override { return router_->parameters(); }
-  std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
-  void replay(Choice choice) override { router_->replay(std::move(choice)); }
-  void finish_step() override { router_->finish_step(); }
 
  private:
-  std::unique_ptr<Router> router_;
   RoutingRecorder::Pass& pass_;
 };
 
@@ -111,9 +107,8 @@ absl::Status RoutingRecorder::compare_experts(size_t index, MoeLayer& moe, Commu
   const at::Tensor y_EtD = moe.outputs_of_all(x_tD.narrow(0, 0, tokens), trace.experts).to(at::kCPU, at::kDouble);
   const at::Tensor unit_tED = at::nan_to_num(y_EtD / y_EtD.norm(2, {2}, true)).transpose(0, 1);
   at::Tensor cosines_EE = at::bmm(unit_tED, unit_tED.transpose(1, 2)).sum(0);
-  at::Tensor count = at::full({1}, static_cast<double>(tokens), at::kDouble);
   SY_RETURN_IF_ERROR(world.all_reduce(cosines_EE, ReduceOp::kSum).wait());
-  SY_RETURN_IF_ERROR(world.all_reduce(count, ReduceOp::kSum).wait());
+  SY_ASSIGN_OR_RETURN(const double count, reduce_number(world, static_cast<double>(tokens), ReduceOp::kSum));
   for (const at::Tensor& row_E : (cosines_EE / count).unbind(0)) {
     trace.similarity.push_back(vector_of<double>(row_E, at::kDouble));
   }

@@ -18,6 +18,7 @@
 #include "launch/train/run_directory.h"
 #include "launch/train/saving.h"
 #include "runtime/comm/agreement.h"
+#include "runtime/comm/exchange.h"
 
 namespace switchyard {
 namespace {
@@ -64,9 +65,7 @@ absl::StatusOr<double> peak_of_all_ranks(const RunConfig& config, c10::Device de
     SY_RETURN_IF_ERROR(world.barrier().wait());
     peak = measure_peak(at::dtype(compute_dtype(config.train.compute_precision())).device(device), 0.3);
   }
-  at::Tensor sum = at::full({1}, peak, at::kDouble);
-  SY_RETURN_IF_ERROR(world.all_reduce(sum, ReduceOp::kSum).wait());
-  return sum.item<double>();
+  return reduce_number(world, peak, ReduceOp::kSum);
 }
 
 absl::Status open_outputs(const Job& job, std::optional<MetricsFile>& metrics, const RunDirectory& directory) {

@@ -6,18 +6,10 @@
 
 #include "parallel/gradient/clip.h"
 #include "parallel/optimizer/schedule.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
-namespace {
-
-absl::StatusOr<double> sum_over_ranks(double value, Communicator& group) {
-  at::Tensor sum = at::full({1}, value, at::kDouble);
-  SY_RETURN_IF_ERROR(group.all_reduce(sum, ReduceOp::kSum).wait());
-  return sum.item<double>();
-}
-
-}  // namespace
 
 absl::StatusOr<StepOutcome> compute_gradients(Job& job) {
   const TrainConfig& config = job.config.train;
@@ -47,7 +39,7 @@ absl::StatusOr<StepOutcome> compute_gradients(Job& job) {
   }
 
   StepOutcome outcome{.moe = moe.take()};
-  SY_ASSIGN_OR_RETURN(outcome.loss, sum_over_ranks(loss, job.mesh.world()));
+  SY_ASSIGN_OR_RETURN(outcome.loss, reduce_number(job.mesh.world(), loss, ReduceOp::kSum));
   return outcome;
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "runtime/base/check.h"
+#include "runtime/comm/exchange.h"
 
 namespace switchyard {
 
@@ -18,9 +19,8 @@ absl::StatusOr<Validation> validate(Job& job) try {
     moe.add_part(batch.part_tokens);
     use.add(batch);
   }
-  at::Tensor loss = at::full({1}, share, at::kDouble);
-  SY_RETURN_IF_ERROR(job.mesh.world().all_reduce(loss, ReduceOp::kSum).wait());
-  Validation validation{.loss = loss.item<double>(), .moe = moe.take(), .expert_use = {}};
+  SY_ASSIGN_OR_RETURN(const double loss, reduce_number(job.mesh.world(), share, ReduceOp::kSum));
+  Validation validation{.loss = loss, .moe = moe.take(), .expert_use = {}};
   SY_ASSIGN_OR_RETURN(validation.expert_use, use.take());
   return validation;
 } catch (const StatusError& e) {

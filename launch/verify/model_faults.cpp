@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "layers/moe/router/router_decorator.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -40,27 +41,22 @@ class FaultyDispatcher : public Dispatcher {
   const DispatchFault fault_;
 };
 
-class FaultyRouter : public Router {
+class FaultyRouter : public RouterDecorator {
  public:
   FaultyRouter(std::unique_ptr<Router> router, RouterFault fault)
-      : router_(std::move(router)), fault_(std::move(fault)) {}
+      : RouterDecorator(std::move(router)), fault_(std::move(fault)) {}
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
     // That a context matters is not seen in itself; all tokens count.
     if (fault_.context && fault_.changes) fault_.changes->add(x_tD.size(0));
-    const RouterOutput output = router_->route(x_tD, fault_.context ? fault_.context(context) : context);
+    const RouterOutput output = RouterDecorator::route(x_tD, fault_.context ? fault_.context(context) : context);
     if (!fault_.output) return output;
     RouterOutput spoiled = fault_.output(output);
     if (fault_.changes) fault_.changes->note(output.routing.weights, spoiled.routing.weights);
     return spoiled;
   }
-  ParameterList parameters() override { return router_->parameters(); }
-  std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
-  void replay(Choice choice) override { router_->replay(std::move(choice)); }
-  void finish_step() override { router_->finish_step(); }
 
  private:
-  const std::unique_ptr<Router> router_;
   const RouterFault fault_;
 };
 

@@ -6,16 +6,17 @@
 #include <absl/strings/str_cat.h>
 
 #include "launch/verify/plain_router.h"
+#include "layers/moe/router/router_decorator.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
 
-class RouterLog::WatchedRouter : public Router {
+class RouterLog::WatchedRouter : public RouterDecorator {
  public:
-  WatchedRouter(std::unique_ptr<Router> router, Seen& seen) : router_(std::move(router)), seen_(seen) {}
+  WatchedRouter(std::unique_ptr<Router> router, Seen& seen) : RouterDecorator(std::move(router)), seen_(seen) {}
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
-    RouterOutput output = router_->route(x_tD, context);
+    RouterOutput output = RouterDecorator::route(x_tD, context);
     const Routing& routing = output.routing;
     seen_.latest = {.x_tD = x_tD.detach(),
                     .choice = output.choice,
@@ -24,10 +25,6 @@ class RouterLog::WatchedRouter : public Router {
     if (at::GradMode::is_enabled()) watch_gradient(x_tD.detach(), routing);
     return output;
   }
-  ParameterList parameters() override { return router_->parameters(); }
-  std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
-  void replay(Choice choice) override { router_->replay(std::move(choice)); }
-  void finish_step() override { router_->finish_step(); }
 
  private:
   void watch_gradient(const at::Tensor& x_tD, const Routing& routing) {
@@ -41,7 +38,6 @@ class RouterLog::WatchedRouter : public Router {
     });
   }
 
-  const std::unique_ptr<Router> router_;
   Seen& seen_;
 };
 

@@ -6,6 +6,7 @@
 #include "launch/train/estimate.h"
 #include "launch/verify/job_parts.h"
 #include "launch/verify/step_recorder.h"
+#include "layers/moe/router/router_decorator.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -33,23 +34,18 @@ Choice share_of(const Choice& all, int64_t begin, int64_t count) {
 }
 
 // Takes the choices that it is shown, by part.
-class ReplayingRouter : public Router {
+class ReplayingRouter : public RouterDecorator {
  public:
   ReplayingRouter(std::unique_ptr<Router> router, const Choices* const& choices, size_t index)
-      : router_(std::move(router)), choices_(choices), index_(index) {}
+      : RouterDecorator(std::move(router)), choices_(choices), index_(index) {}
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
     const Choice& all = choices_->at(context.part).at(index_);
-    router_->replay(share_of(all, context.first_token, x_tD.size(0)));
-    return router_->route(x_tD, context);
+    replay(share_of(all, context.first_token, x_tD.size(0)));
+    return RouterDecorator::route(x_tD, context);
   }
-  ParameterList parameters() override { return router_->parameters(); }
-  std::vector<RouterBuffer> buffers() override { return router_->buffers(); }
-  void replay(Choice choice) override { router_->replay(std::move(choice)); }
-  void finish_step() override { router_->finish_step(); }
 
  private:
-  const std::unique_ptr<Router> router_;
   const Choices* const& choices_;
   const size_t index_;  // among the mixture layers
 };

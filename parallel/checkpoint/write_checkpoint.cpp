@@ -3,7 +3,6 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/ops/full.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
@@ -34,11 +33,10 @@ absl::StatusOr<Manifest> decode_piece(const std::string& text, int rank) {
 }
 
 absl::Status prepare(const std::filesystem::path& root, int64_t step, double bytes, Communicator& control) {
-  const at::Tensor total = at::full({1}, bytes, at::kDouble);
-  SY_RETURN_IF_ERROR(control.all_reduce(total, ReduceOp::kSum).wait());
+  SY_ASSIGN_OR_RETURN(const double total, reduce_number(control, bytes, ReduceOp::kSum));
   const bool root_rank = control.rank() == 0;
-  return broadcast_status(
-      control, root_rank ? begin_staging(root, step, static_cast<int64_t>(total.item<double>())) : absl::OkStatus());
+  return broadcast_status(control,
+                          root_rank ? begin_staging(root, step, static_cast<int64_t>(total)) : absl::OkStatus());
 }
 
 absl::StatusOr<Manifest> contribute(const Contribution& contribution, const std::filesystem::path& folder,

@@ -73,4 +73,10 @@ absl::StatusOr<std::string> broadcast_text(Communicator& group, const std::strin
   return text_of(bytes, 0, count);
 }
 
+absl::StatusOr<double> reduce_number(Communicator& group, double mine, ReduceOp op) {
+  const at::Tensor number = at::tensor({mine}, at::kDouble);
+  SY_RETURN_IF_ERROR(group.all_reduce(number, op).wait());
+  return *number.const_data_ptr<double>();
+}
+
 }  // namespace switchyard

@@ -1,4 +1,5 @@
-// Texts (any bytes, any lengths) between the ranks of a group. Every call is collective; errors are kCommunication.
+// Texts (any bytes, any lengths) and single numbers between the ranks of a group. Every call is collective; errors are
+// kCommunication.
 #pragma once
 
 #include <string>
@@ -18,5 +19,8 @@ absl::StatusOr<std::vector<std::string>> all_gather_texts(Communicator& group, c
 
 // The text of `root`; those of the others do not count.
 absl::StatusOr<std::string> broadcast_text(Communicator& group, const std::string& text, int root = 0);
+
+// On every rank the sum, largest or smallest of the ranks' numbers; sums in rank order.
+absl::StatusOr<double> reduce_number(Communicator& group, double mine, ReduceOp op);
 
 }  // namespace switchyard

@@ -14,6 +14,19 @@ namespace {
 // Linux writes at most 2 GiB a call.
 constexpr int64_t kMostAtOnce = int64_t{1} << 30;
 
+// `put(from, size, done)` writes some of it, as write(2) does, after `done` bytes.
+template <typename Put>
+absl::Status write_all(const std::filesystem::path& path, const void* data, int64_t bytes, const Put& put) {
+  for (int64_t done = 0; done < bytes;) {
+    const auto size = static_cast<size_t>(std::min(bytes - done, kMostAtOnce));
+    const ssize_t written = put(static_cast<const char*>(data) + done, size, done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return io_error("cannot write", path, errno);
+    done += written;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<AtomicFile> AtomicFile::create(const std::filesystem::path& path, int64_t expected_bytes) {
@@ -36,16 +49,11 @@ AtomicFile::~AtomicFile() {
 }
 
 absl::Status AtomicFile::write(const void* data, int64_t bytes) {
-  const char* from = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t put = ::write(descriptor_.get(), from, static_cast<size_t>(std::min(bytes, kMostAtOnce)));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return io_error("cannot write", path_, errno);
-    from += put;
-    bytes -= put;
-    written_ += put;
-  }
-  return absl::OkStatus();
+  return write_all(path_, data, bytes, [this](const char* from, size_t size, int64_t) {
+    const ssize_t put = ::write(descriptor_.get(), from, size);
+    if (put > 0) written_ += put;
+    return put;
+  });
 }
 
 absl::Status AtomicFile::commit(int64_t bytes) {
@@ -67,16 +75,9 @@ absl::StatusOr<AtomicFilePart> AtomicFilePart::open(const std::filesystem::path&
 }
 
 absl::Status AtomicFilePart::write_at(int64_t offset, const void* data, int64_t bytes) {
-  const char* from = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t put = ::pwrite(descriptor_.get(), from, static_cast<size_t>(std::min(bytes, kMostAtOnce)), offset);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return io_error("cannot write", path_, errno);
-    from += put;
-    bytes -= put;
-    offset += put;
-  }
-  return absl::OkStatus();
+  return write_all(path_, data, bytes, [&](const char* from, size_t size, int64_t done) {
+    return ::pwrite(descriptor_.get(), from, size, offset + done);
+  });
 }
 
 absl::Status AtomicFilePart::sync() {

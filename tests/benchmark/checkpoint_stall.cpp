@@ -3,7 +3,6 @@
 // trains the config's steps, and after each saves and takes another. Prints one JSON line; seconds are from a barrier
 // to the end of the slowest rank. The copy is one memcpy of the rank's state into memory that has been used before.
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -22,6 +21,7 @@
 #include "runtime/base/status.h"
 #include "runtime/comm/mpi.h"
 #include "tests/benchmark/rank_timing.h"
+#include "tests/benchmark/timing.h"
 
 namespace switchyard {
 namespace {
@@ -38,11 +38,6 @@ double copy_seconds(const std::vector<TensorPart>& state, Communicator& world) {
       to += part.data.nbytes();
     }
   });
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
 }
 
 void stall(const std::string& path, const std::string& folder, Communicator& world) {

@@ -29,7 +29,9 @@ inline double cpu_milliseconds(const std::function<void()>& work) {
   return now() - start;
 }
 
+// 0 of none.
 inline double median(std::vector<double> values) {
+  if (values.empty()) return 0;
   std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
   return values[values.size() / 2];
 }
