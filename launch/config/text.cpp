@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
@@ -12,6 +13,11 @@ namespace {
 
 std::string_view last_name(std::string_view path) {
   return path.substr(path.rfind('.') + 1);
+}
+
+// No edit distance is below it, and it costs nothing: names of any length arrive here.
+int length_difference(std::string_view a, std::string_view b) {
+  return std::abs(static_cast<int>(a.size()) - static_cast<int>(b.size()));
 }
 
 struct ValueText {
@@ -79,12 +85,15 @@ std::string nearest_key(std::string_view path, const std::vector<std::string>& c
   std::string best;
   int best_distance = tolerance + 1;
   for (const std::string& candidate : candidates) {
-    // A key put into the wrong section is one mistake, however far the section's name.
-    const int distance = std::min(edit_distance(path, candidate), edit_distance(name, last_name(candidate)) + 1);
-    if (distance < best_distance) {
+    const auto consider = [&](std::string_view written, std::string_view known, int other_mistakes) {
+      if (length_difference(written, known) + other_mistakes >= best_distance) return;
+      const int distance = edit_distance(written, known) + other_mistakes;
+      if (distance >= best_distance) return;
       best = candidate;
       best_distance = distance;
-    }
+    };
+    consider(path, candidate, 0);
+    consider(name, last_name(candidate), 1);  // the wrong section is one mistake, however far its name
   }
   return best;
 }
