@@ -17,6 +17,7 @@
 #include "launch/trace/listener.h"
 #include "launch/train/assemble.h"
 #include "launch/train/flops.h"
+#include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
@@ -220,10 +221,13 @@ WireObserver record_layer_wires(Recorder& recorder) {
 
 absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world) {
   SY_RETURN_IF_ERROR(agree(world, check(options, world)));
-  const ParallelConfig parallel{
-      .data = world.size(), .expert = world.size() / options.expert_tensor, .expert_tensor = options.expert_tensor};
+  const ParallelConfig parallel{.data = world.size(),
+                                .expert = world.size() / options.expert_tensor,
+                                .expert_tensor = options.expert_tensor,
+                                .dispatcher = options.dispatcher};
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
   Layer layer(options, *mesh);
   LayerBench result;
   result.threads = at::get_num_threads();

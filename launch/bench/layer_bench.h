@@ -18,7 +18,8 @@ struct LayerBenchOptions {
   int64_t tokens = 4096;  // a rank
   int64_t width = 512, expert_width = 2048;
   int64_t experts = 8, experts_per_token = 2;
-  std::string activation = "swiglu";  // swiglu, gelu, relu
+  std::string dispatcher = "all_to_all";  // of parallel.dispatcher, but auto
+  std::string activation = "swiglu";      // swiglu, gelu, relu
   std::string router = "softmax";
   std::string precision = "bf16";  // bf16, fp32, fp64
   int expert_tensor = 1;           // ranks that share an expert; the experts are spread over the others

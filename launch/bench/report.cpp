@@ -19,6 +19,7 @@ nlohmann::json layer_json(const LayerBenchOptions& options, int ranks) {
           {"expert_width", options.expert_width},
           {"experts", options.experts},
           {"experts_per_token", options.experts_per_token},
+          {"dispatcher", options.dispatcher},
           {"activation", options.activation},
           {"router", options.router},
           {"precision", options.precision},
@@ -39,9 +40,9 @@ double mib(int64_t bytes) {
 std::string bench_table(const LayerBenchOptions& options, const LayerBench& result, int ranks,
                         const std::optional<LayerBench>& baseline) {
   std::string text = absl::StrFormat(
-      "%d ranks x %d threads, %s; %d tokens a rank, width %d; %d experts of width %d (%s), %d a token by %s%s\n\n",
-      ranks, result.threads, options.precision, options.tokens, options.width, options.experts, options.expert_width,
-      options.activation, options.experts_per_token, options.router,
+      "%d ranks x %d threads, %s, %s; %d tokens a rank, width %d; %d experts of width %d (%s), %d a token by %s%s\n\n",
+      ranks, result.threads, options.precision, options.dispatcher, options.tokens, options.width, options.experts,
+      options.expert_width, options.activation, options.experts_per_token, options.router,
       options.skew > 0 ? absl::StrFormat(", Zipf %.2g", options.skew) : "");
   const auto row = [&](const char* name, double ms, double earlier, const std::string& note = "") {
     absl::StrAppendFormat(&text, "%-22s %9.3f ms", name, ms);

@@ -15,6 +15,8 @@ const std::map<std::string, std::string, std::less<>> kParts = {
     {"ExpertsFunction backward", "experts"},
     {"combine", "combine"},
     {"CombineRows backward", "combine"},
+    {"ReturnRows backward", "combine"},
+    {"WeightsOfArrived backward", "combine"},
     {"shared experts", "shared experts"},
 };
 

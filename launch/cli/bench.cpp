@@ -93,6 +93,11 @@ void add_bench(CLI::App& app, Command& command) {
   size("--experts", options.experts, "Experts of the layer");
   size("--experts-per-token", options.experts_per_token, "Experts that each token goes to");
   size("--repeats", options.repeats, "How often it is measured; medians are shown");
+  layer
+      ->add_option("--dispatcher", options.dispatcher,
+                   "all_to_all, deduplicated or hierarchical, as in parallel.dispatcher")
+      ->check(CLI::IsMember({"all_to_all", "deduplicated", "hierarchical"}))
+      ->capture_default_str();
   layer->add_option("--activation", options.activation, "Of the experts: swiglu, gelu or relu")
       ->check(CLI::IsMember({"swiglu", "gelu", "relu"}))
       ->capture_default_str();

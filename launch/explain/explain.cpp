@@ -13,6 +13,7 @@
 #include "launch/data/tokenizer.h"
 #include "launch/explain/report.h"
 #include "launch/explain/text_sequences.h"
+#include "launch/train/create_mesh.h"
 #include "launch/train/job.h"
 #include "launch/train/saving.h"
 #include "runtime/comm/agreement.h"
@@ -148,7 +149,7 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
                       agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
                                                 config.model.attention.kv_heads)));
   if (config.run.threads > 0) at::set_num_threads(config.run.threads);
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, create_mesh(config, shape, c10::kCPU, world));
 
   Recorder recorder;
   RoutingRecorder routing;

@@ -7,17 +7,10 @@
 #include "layers/moe/experts.h"
 #include "layers/moe/router/gate_network.h"
 #include "layers/moe/router/make_router.h"
-#include "parallel/dispatch/all_to_all.h"
-#include "parallel/dispatch/local.h"
+#include "parallel/dispatch/make_dispatcher.h"
 
 namespace switchyard {
 namespace {
-
-std::unique_ptr<Dispatcher> make_dispatcher(const Placement& placement, const Mesh& mesh) {
-  Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
-  if (group.size() == 1) return std::make_unique<LocalDispatcher>(placement.experts);
-  return std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor));
-}
 
 template <typename Part>
 std::unique_ptr<Part> decorate(const std::function<std::unique_ptr<Part>(std::unique_ptr<Part>)>& decorator,
@@ -47,9 +40,10 @@ std::unique_ptr<MoeLayer> make_moe(int64_t layer, const DecoderConfig& model, co
     experts = std::make_shared<Experts>(name, width, config.expert_width, activation, placement, context,
                                         expert_sharing_from_name(config.share));
   }
-  return std::make_unique<MoeLayer>(decorate(decorators.router, make_router(name, width, config, context)),
-                                    decorate(decorators.dispatcher, make_dispatcher(placement, context.mesh)), experts,
-                                    std::move(shared), std::move(shared_gate));
+  return std::make_unique<MoeLayer>(
+      decorate(decorators.router, make_router(name, width, config, context)),
+      decorate(decorators.dispatcher, make_dispatcher(context.mesh.shape().dispatcher, placement, context.mesh)),
+      experts, std::move(shared), std::move(shared_gate));
 }
 
 std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& config, const BuildContext& context,

@@ -92,7 +92,9 @@ MemoryEstimate estimate_memory(const Job& job) {
 
 std::string describe(const MeshShape& shape) {
   return absl::StrCat("data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
-                      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor);
+                      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor,
+                      shape.dispatcher == DispatcherKind::kAllToAll ? "" : ", ",
+                      shape.dispatcher == DispatcherKind::kAllToAll ? "" : dispatcher_name(shape.dispatcher));
 }
 
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {

@@ -11,6 +11,7 @@
 #include "launch/start/devices.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
+#include "launch/train/create_mesh.h"
 #include "launch/train/saving.h"
 #include "launch/train/validation.h"
 #include "runtime/comm/agreement.h"
@@ -31,7 +32,8 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(config.run.device, world));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
                       connect_devices(device, world, absl::Seconds(config.communication.timeout)));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(wires ? *wires : world, shape));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
+                      create_mesh(config, shape, device.device, wires ? *wires : world));
   Recorder recorder;
   const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
   SY_RETURN_IF_ERROR(agree(world, open_data(*job)));

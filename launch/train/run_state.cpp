@@ -10,7 +10,8 @@ namespace switchyard {
 std::string describe(const RunLayout& layout) {
   return absl::StrCat(layout.ranks, layout.ranks == 1 ? " rank of " : " ranks of ", layout.threads,
                       layout.threads == 1 ? " thread" : " threads", " (data ", layout.data, ", tensor ", layout.tensor,
-                      ", expert ", layout.expert, ", expert_tensor ", layout.expert_tensor, ")");
+                      ", expert ", layout.expert, ", expert_tensor ", layout.expert_tensor, ", ", layout.dispatcher,
+                      ")");
 }
 
 std::string to_json(const RunState& state) {
@@ -22,9 +23,13 @@ std::string to_json(const RunState& state) {
                                  {"data", state.data},
                                  {"config", state.config}};
   if (state.layout) {
-    json["layout"] = {{"ranks", state.layout->ranks},   {"threads", state.layout->threads},
-                      {"data", state.layout->data},     {"tensor", state.layout->tensor},
-                      {"expert", state.layout->expert}, {"expert_tensor", state.layout->expert_tensor}};
+    json["layout"] = {{"ranks", state.layout->ranks},
+                      {"threads", state.layout->threads},
+                      {"data", state.layout->data},
+                      {"tensor", state.layout->tensor},
+                      {"expert", state.layout->expert},
+                      {"expert_tensor", state.layout->expert_tensor},
+                      {"dispatcher", state.layout->dispatcher}};
   }
   return json.dump();
 }
@@ -45,7 +50,8 @@ absl::StatusOr<RunState> parse_run_state(const std::string& text) {
                                .data = layout->at("data"),
                                .tensor = layout->at("tensor"),
                                .expert = layout->at("expert"),
-                               .expert_tensor = layout->at("expert_tensor")};
+                               .expert_tensor = layout->at("expert_tensor"),
+                               .dispatcher = layout->value("dispatcher", "all_to_all")};
     }
     return state;
   } catch (const nlohmann::json::exception& e) {

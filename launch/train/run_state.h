@@ -13,6 +13,7 @@ namespace switchyard {
 struct RunLayout {
   int ranks = 1, threads = 1;
   int data = 1, tensor = 1, expert = 1, expert_tensor = 1;
+  std::string dispatcher = "all_to_all";
   bool operator==(const RunLayout&) const = default;
 };
 std::string describe(const RunLayout& layout);

@@ -12,6 +12,7 @@
 #include "launch/start/devices.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
+#include "launch/train/create_mesh.h"
 #include "launch/train/estimate.h"
 #include "launch/train/flops.h"
 #include "launch/train/loop.h"
@@ -100,7 +101,11 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
 
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
                       connect_devices(device, world, absl::Seconds(config.communication.timeout)));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(wires ? *wires : world, shape));
+  const auto tell = [console](const std::string& line) {
+    if (console) console->line(line);
+  };
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
+                      create_mesh(config, shape, device.device, wires ? *wires : world, tell));
   Recorder untraced;
   Recorder& recorder = options.trace ? options.trace->recorder() : untraced;
   const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
@@ -124,7 +129,8 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
                                 .data = shape.data,
                                 .tensor = shape.tensor,
                                 .expert = shape.expert,
-                                .expert_tensor = shape.expert_tensor};
+                                .expert_tensor = shape.expert_tensor,
+                                .dispatcher = dispatcher_name(mesh->shape().dispatcher)};
   SY_RETURN_IF_ERROR(begin(*job, console));
   SY_RETURN_IF_ERROR(open_writer(*job));
 

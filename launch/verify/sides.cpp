@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <absl/strings/str_format.h>
 
+#include "launch/train/create_mesh.h"
 #include "launch/train/estimate.h"
 #include "launch/verify/plain_reference.h"
 #include "launch/verify/reference_bytes.h"
@@ -81,7 +82,7 @@ absl::Status build_layout(const VerifyOptions& options, Communicator& world, Lay
   }
   if (options.tamper) options.tamper(layout.injection);
   if (layout.injection.wire) layout.wire = faulty_wire(world, layout.injection.wire);
-  SY_ASSIGN_OR_RETURN(layout.mesh, Mesh::create(layout.wire ? *layout.wire : world, layout.shape));
+  SY_ASSIGN_OR_RETURN(layout.mesh, create_mesh(config, layout.shape, c10::kCPU, layout.wire ? *layout.wire : world));
   Decorators decorators = layout.injection.model;
   decorators.router = [&layout](std::unique_ptr<Router> router) {
     const auto& fault = layout.injection.model.router;
@@ -110,7 +111,7 @@ absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& o
   SY_ASSIGN_OR_RETURN(other.config.parallel,
                       agree(world, other_layout(options.config.parallel, world.size(), options.config.model)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape, shape_of(other.config, other.config.parallel, world.size()));
-  SY_ASSIGN_OR_RETURN(other.mesh, Mesh::create(world, shape));
+  SY_ASSIGN_OR_RETURN(other.mesh, create_mesh(other.config, shape, c10::kCPU, world));
   SY_ASSIGN_OR_RETURN(auto batches, agree(world, open_batches(options, data_rank(*other.mesh))));
   return std::make_unique<StandIn>(other.config, options.vocabulary, std::move(batches), *other.mesh);
 }

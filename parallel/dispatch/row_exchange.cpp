@@ -18,32 +18,43 @@ struct HeldPlan : torch::CustomClassHolder {
   PlanPointer plan;
 };
 
-c10::IValue hold(PlanPointer plan) {
-  return c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(std::move(plan)));
+at::Tensor send_rows(const at::Tensor& x_TD, const RowExchange& plan) {
+  const at::Tensor x = x_TD.contiguous();
+  at::Tensor wire_WD = at::empty({plan.wire_rows, x.size(1)}, x.options());
+  at::Tensor rows_RD = at::empty({plan.rows, x.size(1)}, x.options());
+  spread_rows(x, plan.table, wire_WD, rows_RD);
+  plan.deliver(wire_WD, rows_RD);
+  return rows_RD;
 }
 
-PlanPointer held(const c10::IValue& value) {
-  return static_cast<HeldPlan*>(value.toCapsule().get())->plan;
+at::Tensor sum_returned(const at::Tensor& y_RD, const RowExchange& plan) {
+  SY_CHECK_EQ(y_RD.size(0), plan.rows);
+  at::Tensor y_TD = at::empty({plan.table.tokens(), y_RD.size(1)}, y_RD.options());
+  sum_rows(plan.collect(y_RD.contiguous()), plan.table, at::Tensor(), y_TD);
+  return y_TD;
 }
 
 class DispatchRows : public torch::autograd::Function<DispatchRows> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const PlanPointer& plan) {
-    const at::Tensor x = x_TD.contiguous();
-    at::Tensor wire_WD = at::empty({plan->wire_rows, x.size(1)}, x.options());
-    at::Tensor rows_RD = at::empty({plan->rows, x.size(1)}, x.options());
-    spread_rows(x, plan->table, wire_WD, rows_RD);
-    plan->deliver(wire_WD, rows_RD);
     context->saved_data["plan"] = hold(plan);
-    return rows_RD;
+    return send_rows(x_TD, *plan);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const PlanPointer plan = held(context->saved_data["plan"]);
-    const at::Tensor g_RD = gradients[0].contiguous();
-    at::Tensor dx_TD = at::empty({plan->table.tokens(), g_RD.size(1)}, g_RD.options());
-    sum_rows(plan->collect(g_RD), plan->table, at::Tensor(), dx_TD);
-    return {dx_TD, at::Tensor()};
+    return {sum_returned(gradients[0], *held(context->saved_data["plan"])), at::Tensor()};
+  }
+};
+
+class ReturnRows : public torch::autograd::Function<ReturnRows> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& y_RD, const PlanPointer& plan) {
+    context->saved_data["plan"] = hold(plan);
+    return sum_returned(y_RD, *plan);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    return {send_rows(gradients[0], *held(context->saved_data["plan"])), at::Tensor()};
   }
 };
 
@@ -76,8 +87,20 @@ class CombineRows : public torch::autograd::Function<CombineRows> {
 
 }  // namespace
 
+c10::IValue hold(PlanPointer plan) {
+  return c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(std::move(plan)));
+}
+
+PlanPointer held(const c10::IValue& value) {
+  return static_cast<HeldPlan*>(value.toCapsule().get())->plan;
+}
+
 at::Tensor dispatch_rows(const at::Tensor& x_TD, const PlanPointer& plan) {
   return DispatchRows::apply(x_TD, plan);
+}
+
+at::Tensor return_rows(const at::Tensor& y_RD, const PlanPointer& plan) {
+  return ReturnRows::apply(y_RD, plan);
 }
 
 at::Tensor combine_rows(const at::Tensor& y_RD, const at::Tensor& weights_N, const PlanPointer& plan) {

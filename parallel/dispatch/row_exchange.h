@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
 
 #include "parallel/dispatch/dispatcher.h"
 #include "parallel/dispatch/permute.h"
@@ -29,8 +30,15 @@ class RowExchange : public DispatchPlan {
 // → rows_RD. Nothing is saved for the backward but the plan; dx = Σ over slots of the returned gradient rows.
 at::Tensor dispatch_rows(const at::Tensor& x_TD, const std::shared_ptr<const RowExchange>& plan);
 
+// → y_TD, the mirror of dispatch_rows: the plain sum over the slots' rows.
+at::Tensor return_rows(const at::Tensor& y_RD, const std::shared_ptr<const RowExchange>& plan);
+
 // → y_TD. Saves the returned rows and the weights, for the weights' gradient ⟨g, row⟩.
 at::Tensor combine_rows(const at::Tensor& y_RD, const at::Tensor& weights_N,
                         const std::shared_ptr<const RowExchange>& plan);
+
+// A plan as autograd's contexts carry what is no tensor.
+c10::IValue hold(std::shared_ptr<const RowExchange> plan);
+std::shared_ptr<const RowExchange> held(const c10::IValue& value);
 
 }  // namespace switchyard

@@ -127,6 +127,18 @@ std::string_view axis_name(Axis axis) {
   check_failed(__FILE__, __LINE__, "unknown axis");
 }
 
+const char* dispatcher_name(DispatcherKind kind) {
+  switch (kind) {
+    case DispatcherKind::kAllToAll:
+      return "all_to_all";
+    case DispatcherKind::kDeduplicated:
+      return "deduplicated";
+    case DispatcherKind::kHierarchical:
+      return "hierarchical";
+  }
+  check_failed(__FILE__, __LINE__, "unknown dispatcher");
+}
+
 absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, int64_t heads, int64_t kv_heads) {
   SY_CHECK_LE(1, ranks);
   const std::pair<const char*, int> sizes[] = {
@@ -159,6 +171,9 @@ absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, 
                      " these values of expert_tensor work: ", working(left, [&](int e) { return left % e == 0; })));
   }
   shape.expert_data = left / config.expert_tensor;
+  for (const DispatcherKind kind : {DispatcherKind::kDeduplicated, DispatcherKind::kHierarchical}) {
+    if (config.dispatcher == dispatcher_name(kind)) shape.dispatcher = kind;
+  }
   shape.kv_replica = kv_heads > 0 && shape.tensor > kv_heads ? static_cast<int>(shape.tensor / kv_heads) : 1;
   return shape;
 }
@@ -177,6 +192,9 @@ absl::StatusOr<std::unique_ptr<Mesh>> Mesh::create(Communicator& world, const Me
       mesh->groups_.emplace(std::make_pair(axes, purpose), std::move(group));
     }
   }
+  Communicator& dispatch = mesh->group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
+  SY_ASSIGN_OR_RETURN(mesh->node_group_, dispatch.split(dispatch.node_of(dispatch.rank()), dispatch.rank(),
+                                                        absl::StrCat("node of ", dispatch.name())));
   return mesh;
 }
 

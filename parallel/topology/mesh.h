@@ -20,10 +20,16 @@ namespace switchyard {
 enum class Axis { kPipeline, kData, kContext, kTensor, kKvReplica, kExpertData, kExpert, kExpertTensor };
 std::string_view axis_name(Axis axis);
 
+// How tokens travel to the ranks of their experts: straight, a row for each expert; a row for each rank, or for each
+// host, that has some of a token's experts. Bits differ from one to the next, results do not.
+enum class DispatcherKind { kAllToAll, kDeduplicated, kHierarchical };
+const char* dispatcher_name(DispatcherKind kind);
+
 struct MeshShape {
   int pipeline = 1, data = 1, context = 1, tensor = 1;
   int expert_data = 1, expert = 1, expert_tensor = 1;
   int kv_replica = 1;  // divides tensor
+  DispatcherKind dispatcher = DispatcherKind::kAllToAll;
   int ranks() const { return pipeline * data * context * tensor; }
 };
 
@@ -33,6 +39,7 @@ struct ParallelConfig {
   int tensor = 1;
   int expert = 1;
   int expert_tensor = 1;
+  std::string dispatcher = "all_to_all";
 
   template <typename Visitor>
   void visit(Visitor& v) {
@@ -40,12 +47,16 @@ struct ParallelConfig {
     v("tensor", tensor, "ranks that share each dense layer and its rows").at_least(1);
     v("expert", expert, "ranks over which the experts are spread").at_least(1);
     v("expert_tensor", expert_tensor, "ranks that share each expert").at_least(1);
+    v("dispatcher", dispatcher,
+      "what a token sends to its experts: all_to_all, a row each; deduplicated, one for each rank that has some; "
+      "hierarchical, one for each host, whose ranks hand on; auto: what is fastest in a trial at the start")
+        .one_of({"all_to_all", "deduplicated", "hierarchical", "auto"});
   }
 };
 
 // Impossible layouts are kBadConfig errors that give the sizes, the rule they break and the values that would work.
 // `kv_heads` (0: no attention) and `heads` must suit tensor: heads is a multiple of tensor, and kv_heads a multiple or
-// a divisor of it.
+// a divisor of it. Under auto the dispatcher is left as all_to_all.
 absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, int64_t heads, int64_t kv_heads);
 
 // A set of axes; ranks that differ only along them form a group.
@@ -70,6 +81,8 @@ class Mesh {
   // The communicator over `axes`, one of those that create() makes: {data}, {tensor}, {data, tensor},
   // {data, kv_replica}, {expert_data}, {expert_data, expert}, {expert, expert_tensor}; others are a bug.
   Communicator& group(const AxisSet& axes, Purpose purpose) const;
+  // Those ranks of group({expert, expert_tensor}, kDispatch) that are on this rank's host.
+  Communicator& node_group() const { return *node_group_; }
 
  private:
   Mesh(Communicator& world, const MeshShape& shape) : world_(world), shape_(shape) {}
@@ -77,6 +90,7 @@ class Mesh {
   Communicator& world_;
   MeshShape shape_;
   std::map<std::pair<AxisSet, Purpose>, std::unique_ptr<Communicator>> groups_;
+  std::unique_ptr<Communicator> node_group_;
 };
 
 }  // namespace switchyard

@@ -74,7 +74,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
   Gatherer gradients, parameters, logits;
   DecoderRun run;
   shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
-  run_mesh(shape, [&](const Mesh& mesh) {
+  const auto train = [&](const Mesh& mesh) {
     auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype).device(what.device), what.recompute,
                           what.seed, mesh);
     // Small buckets, so that there are several of each kind.
@@ -122,7 +122,8 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
         if (mesh.world().rank() == 0) parameters.add(buffer.name, whole.extent, whole, buffer.value);
       }
     }
-  });
+  };
+  run_mesh(shape, train, what.nodes);
   run.gradients = gradients.take();
   run.parameters = parameters.take();
   if (gather_logits) run.logits = logits.take().at("logits");

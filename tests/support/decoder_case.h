@@ -24,6 +24,7 @@ struct DecoderCase {
   std::vector<GlobalStep> steps;  // as many
   int64_t parts = 1;
   uint64_t seed = 7;
+  std::vector<int> nodes;  // the host that each rank pretends to be on; empty: one for all
   // Replaces the initialisation from the seed: parameters by name, whole.
   std::map<std::string, at::Tensor> initial;
 };

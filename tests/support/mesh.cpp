@@ -8,11 +8,12 @@
 
 namespace switchyard {
 
-void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body) {
-  run_ranks(shape.ranks(), [&](Communicator& world) {
+void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes) {
+  const auto with_mesh = [&](Communicator& world) {
     const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
     body(*mesh);
-  });
+  };
+  run_ranks(shape.ranks(), with_mesh, {.timeout = absl::Minutes(2), .nodes = std::move(nodes)});
 }
 
 MeshShape mesh_shape(int ranks, int tensor, int expert, int expert_tensor) {

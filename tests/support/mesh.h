@@ -2,13 +2,15 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "parallel/topology/mesh.h"
 
 namespace switchyard {
 
-// Runs `body` on shape.ranks() threads, each with its own mesh, as run_ranks does.
-void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body);
+// Runs `body` on shape.ranks() threads, each with its own mesh, as run_ranks does. `nodes`: the host that each rank
+// pretends to be on; empty: one for all.
+void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes = {});
 
 // The shape of `ranks` ranks with these axes; data and expert_data take what is left. Impossible ones are a bug.
 MeshShape mesh_shape(int ranks, int tensor = 1, int expert = 1, int expert_tensor = 1);

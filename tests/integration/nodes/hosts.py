@@ -37,9 +37,11 @@ def run(*words):
 
 
 class Hosts:
-    """`count` hosts at 10.77.0.1, 10.77.0.2, …, called host1, host2, …, on one switch."""
+    """`count` hosts at 10.77.0.1, 10.77.0.2, …, called host1, host2, …, on one switch. `rate`: what each can send, as
+    tc writes it (200mbit); default: what memory can."""
 
-    def __init__(self, count):
+    def __init__(self, count, rate=None):
+        self._rate = rate
         self._prefix = f'sy{os.getpid()}'
         self._hub = f'{self._prefix}-hub'
         self.addresses = [f'{NETWORK}.{i}' for i in range(1, count + 1)]
@@ -59,6 +61,9 @@ class Hosts:
                 run('ip', '-n', name, 'link', 'set', 'eth0', 'mtu', '9000', 'up')
                 run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'mtu', '9000')
                 run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'master', 'switch', 'up')
+                if self._rate:
+                    run('ip', 'netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', self._rate,
+                        'burst', '256kb', 'latency', '200ms')
         except BaseException:
             self.__exit__()
             raise

@@ -133,23 +133,60 @@ def folder(bench):
         raise Failed(f'the host that does not see it is not named: {output[-2000:]}')
 
 
+def hierarchical(bench):
+    """One row a token and host gives the losses of one host, to the ninth digit in fp64."""
+    exact = ['train.precision=fp64', 'parallel.tensor=1', 'parallel.expert=4', 'parallel.expert_tensor=1', 'train.steps=50']
+    with hosts.Hosts(2) as machines:
+        bench.train(machines, 2, 'handed-on', *exact, 'parallel.dispatcher=hierarchical').expect(0)
+    with hosts.Hosts(1) as machines:
+        bench.train(machines, 4, 'straight', *exact).expect(0)
+    found, expected = bench.records('handed-on'), bench.records('straight')
+    differences = [abs(a['loss'] - b['loss']) for a, b in zip(found, expected, strict=True)]
+    print(f'  losses of {len(differences)} steps differ by at most {max(differences):.1e}')
+    if max(differences) > 1e-9:
+        raise Failed(f'losses differ by {max(differences)}')
+
+
+def measure_layer(bench, machines, ranks_a_host, *options):
+    """What `bench layer --json` prints."""
+    output = Job(machines, ranks_a_host, [bench.program, 'bench', 'layer', '--json', *options]).expect(0)
+    return json.loads(output[output.index('{\n'):])
+
+
 def traffic(bench):
     """What `bench layer` says of bytes between hosts is what their interfaces have sent."""
-    def measure(repeats):
-        with hosts.Hosts(2) as machines:
-            words = ['bench', 'layer', '--tokens', '512', '--width', '256', '--expert-width', '64', '--experts', '16',
-                     '--experts-per-token', '4', '--precision', 'fp32', '--repeats', repeats, '--json']
-            output = Job(machines, 2, [bench.program, *words]).expect(0)
-            return json.loads(output[output.index('{\n'):])['bytes'], sum(machines.sent_bytes(i) for i in (1, 2))
+    shape = ['--tokens', '512', '--width', '256', '--expert-width', '64', '--experts', '16', '--experts-per-token', '4',
+             '--precision', 'fp32']
     few, many = 3, 23
-    (_, before), (said, after) = measure(few), measure(many)
-    sent = (after - before) / (many - few) / 4  # a rank
-    print(f'  {said["other_node"] / 2**20:.3f} MiB to the other host a rank and repeat by plan, {sent / 2**20:.3f} by the interfaces')
-    if abs(sent / said['other_node'] - 1) > 0.03:
-        raise Failed(f'they differ by more than 3 %: {said}, {sent}')
+    for dispatcher in ('all_to_all', 'hierarchical'):
+        said, sent = {}, {}
+        for repeats in (few, many):
+            with hosts.Hosts(2) as machines:
+                said[repeats] = measure_layer(bench, machines, 2, *shape, '--dispatcher', dispatcher, '--repeats', repeats)
+                sent[repeats] = sum(machines.sent_bytes(i) for i in (1, 2))
+        by_interface = (sent[many] - sent[few]) / (many - few) / 4  # a rank
+        by_plan = said[many]['bytes']['other_node']
+        print(f'  {dispatcher}: {by_plan / 2**20:.3f} MiB to the other host a rank and repeat by plan, '
+              f'{by_interface / 2**20:.3f} by the interfaces')
+        if abs(by_interface / by_plan - 1) > 0.03:
+            raise Failed(f'they differ by more than 3 %: {by_plan}, {by_interface}')
 
 
-CASES = {case.__name__: case for case in (bits, resume, folder, cut, traffic)}
+def copies(bench):
+    """On four slow hosts, one row a token and host against one for each of eight experts; figures, not a test."""
+    shape = ['--tokens', '256', '--width', '256', '--expert-width', '128', '--experts', '64', '--experts-per-token', '8',
+             '--precision', 'fp32', '--repeats', '5']
+    results = {}
+    for dispatcher in ('all_to_all', 'hierarchical'):
+        with hosts.Hosts(4, rate='200mbit') as machines:
+            results[dispatcher] = measure_layer(bench, machines, 2, *shape, '--dispatcher', dispatcher)
+    straight, handed_on = results['all_to_all'], results['hierarchical']
+    print(f'  {straight["ms"]:.1f} ms with a row an expert, {handed_on["ms"]:.1f} with one a host: '
+          f'{straight["ms"] / handed_on["ms"]:.2f} x; MiB to other hosts a rank: '
+          f'{straight["bytes"]["other_node"] / 2**20:.3f} and {handed_on["bytes"]["other_node"] / 2**20:.3f}')
+
+
+CASES = {case.__name__: case for case in (bits, resume, folder, cut, hierarchical, traffic, copies)}
 
 
 def main():

@@ -1,0 +1,22 @@
+// The mesh of a run, with its dispatcher settled.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "launch/config/run_config.h"
+#include "parallel/topology/mesh.h"
+
+namespace switchyard {
+
+// `shape`: what resolve_mesh made of config.parallel. Where parallel.dispatcher is auto, each kind is tried with rows
+// of the model's width on `device`, and the fastest is taken; `tell` gets a line on how they did. A dispatcher that the
+// hosts do not allow is kBadConfig. Collective over `world`, which the mesh borrows.
+absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
+                                                  Communicator& world,
+                                                  const std::function<void(const std::string&)>& tell = {});
+
+}  // namespace switchyard

@@ -1,0 +1,43 @@
+// The wire between domains: rows, slots and weights of one dispatch, from the ranks that hold the tokens to the
+// gateways and back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "parallel/dispatch/domains.h"
+#include "parallel/dispatch/row_exchange.h"
+#include "runtime/comm/communicator.h"
+
+namespace switchyard {
+
+// Collective over `group`, which is borrowed. Rows that arrive are ordered by the rank they come from, then by token.
+class DomainExchange : public RowExchange {
+ public:
+  DomainExchange(Communicator& group, Outgoing outgoing, const DomainExperts& experts, c10::Device device);
+
+  void deliver(const at::Tensor& wire_WD, at::Tensor rows_UD) const override;
+  at::Tensor collect(const at::Tensor& rows_UD) const override;
+
+  // Of the rows that arrived, over the domain's experts, without weights.
+  const Routing& arrived() const { return arrived_; }
+  // Autograd function: the weights of the slots of arrived(), from those of the slots of all ranks' tokens.
+  static at::Tensor weights_of_arrived(const at::Tensor& weights_N, const std::shared_ptr<const DomainExchange>& plan);
+  // What weights_of_arrived does, and its mirror, which sums over the domains that a slot went to.
+  at::Tensor send_weights(const at::Tensor& weights_N) const;
+  at::Tensor return_weights(const at::Tensor& g_M) const;
+
+ private:
+  void exchange_slots(const DomainExperts& experts, c10::Device device);
+
+  Communicator& group_;
+  Outgoing outgoing_;
+  at::Tensor slot_order_;
+  std::vector<int64_t> rows_from_, slots_from_;  // each rank
+  Routing arrived_;
+};
+
+}  // namespace switchyard

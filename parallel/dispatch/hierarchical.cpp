@@ -1,0 +1,66 @@
+#include "parallel/dispatch/hierarchical.h"
+
+#include "parallel/dispatch/all_to_all.h"
+#include "parallel/dispatch/domain_exchange.h"
+#include "parallel/dispatch/local.h"
+#include "parallel/dispatch/row_exchange.h"
+#include "runtime/base/check.h"
+
+namespace switchyard {
+namespace {
+
+struct HierarchicalPlan : DispatchPlan {
+  std::shared_ptr<const DomainExchange> between;
+  std::shared_ptr<const DispatchPlan> within;
+};
+
+}  // namespace
+
+HierarchicalDispatcher::HierarchicalDispatcher(Communicator& group, Domains domains, const Placement& placement,
+                                               int expert_tensor)
+    : group_(group),
+      domains_(std::move(domains)),
+      placement_(placement),
+      expert_tensor_(expert_tensor),
+      experts_(DomainExperts::find(domains_, group.rank(), placement, expert_tensor)) {
+  SY_CHECK_EQ(static_cast<size_t>(group.size()), placement.experts_of.size() * expert_tensor);
+}
+
+std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_nodes(Communicator& group, Communicator& node,
+                                                                           const Placement& placement,
+                                                                           int expert_tensor) {
+  Domains domains = Domains::by_node(group);
+  SY_CHECK(domains.keep_together(expert_tensor));
+  SY_CHECK_EQ(static_cast<size_t>(node.size()), domains.ranks_of[domains.of[group.rank()]].size());
+  std::unique_ptr<HierarchicalDispatcher> result(
+      new HierarchicalDispatcher(group, std::move(domains), placement, expert_tensor));
+  result->within_ = std::make_unique<AllToAllDispatcher>(node, result->experts_.placement, expert_tensor);
+  return result;
+}
+
+std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_ranks(Communicator& group,
+                                                                           const Placement& placement,
+                                                                           int expert_tensor) {
+  std::unique_ptr<HierarchicalDispatcher> result(
+      new HierarchicalDispatcher(group, Domains::by_rank(group.size()), placement, expert_tensor));
+  result->within_ = std::make_unique<LocalDispatcher>(result->experts_.placement.experts);
+  return result;
+}
+
+Dispatched HierarchicalDispatcher::dispatch(const at::Tensor& x_TD, const Routing& routing) {
+  const auto plan = std::make_shared<HierarchicalPlan>();
+  plan->between = std::make_shared<DomainExchange>(
+      group_, Outgoing::list(routing, domains_, group_.rank(), placement_, expert_tensor_), experts_, x_TD.device());
+  Dispatched sent = within_->dispatch(dispatch_rows(x_TD, plan->between), plan->between->arrived());
+  plan->within = std::move(sent.plan);
+  return {sent.rows_RD, std::move(sent.counts), plan};
+}
+
+at::Tensor HierarchicalDispatcher::combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                                           const std::shared_ptr<const DispatchPlan>& plan) {
+  const auto& both = static_cast<const HierarchicalPlan&>(*plan);
+  const at::Tensor weights_M = DomainExchange::weights_of_arrived(weights_N, both.between);
+  return return_rows(within_->combine(y_RD, weights_M, both.within), both.between);
+}
+
+}  // namespace switchyard
