@@ -224,7 +224,8 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   const ParallelConfig parallel{.data = world.size(),
                                 .expert = world.size() / options.expert_tensor,
                                 .expert_tensor = options.expert_tensor,
-                                .dispatcher = options.dispatcher};
+                                .dispatcher = options.dispatcher,
+                                .dispatch_chunks = options.chunks};
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));

@@ -19,6 +19,7 @@ struct LayerBenchOptions {
   int64_t width = 512, expert_width = 2048;
   int64_t experts = 8, experts_per_token = 2;
   std::string dispatcher = "all_to_all";  // of parallel.dispatcher, but auto
+  int chunks = 1;                         // as parallel.dispatch_chunks
   std::string activation = "swiglu";      // swiglu, gelu, relu
   std::string router = "softmax";
   std::string precision = "bf16";  // bf16, fp32, fp64

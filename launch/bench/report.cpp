@@ -20,6 +20,7 @@ nlohmann::json layer_json(const LayerBenchOptions& options, int ranks) {
           {"experts", options.experts},
           {"experts_per_token", options.experts_per_token},
           {"dispatcher", options.dispatcher},
+          {"chunks", options.chunks},
           {"activation", options.activation},
           {"router", options.router},
           {"precision", options.precision},

@@ -10,12 +10,14 @@ namespace {
 const std::map<std::string, std::string, std::less<>> kParts = {
     {"route", "route"},
     {"dispatch", "permute"},
-    {"DispatchRows backward", "permute"},
+    {"BeginDispatch backward", "permute"},
+    {"EndDispatch backward", "permute"},
     {"experts", "experts"},
     {"ExpertsFunction backward", "experts"},
     {"combine", "combine"},
-    {"CombineRows backward", "combine"},
-    {"ReturnRows backward", "combine"},
+    {"BeginCombine backward", "combine"},
+    {"EndCombine backward", "combine"},
+    {"EndPlainCombine backward", "combine"},
     {"WeightsOfArrived backward", "combine"},
     {"shared experts", "shared experts"},
 };

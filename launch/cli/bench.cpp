@@ -98,6 +98,9 @@ void add_bench(CLI::App& app, Command& command) {
                    "all_to_all, deduplicated or hierarchical, as in parallel.dispatcher")
       ->check(CLI::IsMember({"all_to_all", "deduplicated", "hierarchical"}))
       ->capture_default_str();
+  layer->add_option("--chunks", options.chunks, "As parallel.dispatch_chunks")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   layer->add_option("--activation", options.activation, "Of the experts: swiglu, gelu or relu")
       ->check(CLI::IsMember({"swiglu", "gelu", "relu"}))
       ->capture_default_str();

@@ -51,6 +51,12 @@ absl::Status RunConfig::validate() const {
         "train.recompute=layer does not go with model.moe.share_layers: a layer that is computed again must be "
         "the only one that uses its experts");
   }
+  if (parallel.dispatch_chunks > 1 && moe.router.capacity.pad) {
+    return error(
+        ErrorCategory::kBadConfig,
+        "parallel.dispatch_chunks does not go with model.moe.router.capacity.pad: a chunk's rows are fewer than "
+        "the capacity that experts are filled up to");
+  }
   const bool limited = moe.router.capacity.factor > 0 || moe.router.kind == "expert_choice";
   if (moe.experts == 0 || !limited) return absl::OkStatus();
   const double factor = moe.router.kind == "expert_choice" ? 1 : moe.router.capacity.factor;

@@ -92,9 +92,8 @@ MemoryEstimate estimate_memory(const Job& job) {
 
 std::string describe(const MeshShape& shape) {
   return absl::StrCat("data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
-                      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor,
-                      shape.dispatcher == DispatcherKind::kAllToAll ? "" : ", ",
-                      shape.dispatcher == DispatcherKind::kAllToAll ? "" : dispatcher_name(shape.dispatcher));
+                      " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "; ",
+                      describe_dispatch(shape.dispatcher, shape.dispatch_chunks));
 }
 
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {

@@ -130,7 +130,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
                                 .tensor = shape.tensor,
                                 .expert = shape.expert,
                                 .expert_tensor = shape.expert_tensor,
-                                .dispatcher = dispatcher_name(mesh->shape().dispatcher)};
+                                .dispatcher = describe_dispatch(mesh->shape().dispatcher, shape.dispatch_chunks)};
   SY_RETURN_IF_ERROR(begin(*job, console));
   SY_RETURN_IF_ERROR(open_writer(*job));
 

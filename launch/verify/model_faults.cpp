@@ -20,20 +20,29 @@ class FaultyDispatcher : public Dispatcher {
   FaultyDispatcher(std::unique_ptr<Dispatcher> dispatcher, DispatchFault fault)
       : dispatcher_(std::move(dispatcher)), fault_(std::move(fault)) {}
 
-  Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) override {
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
     const Routing given = fault_.routing ? fault_.routing(routing) : routing;
     if (fault_.changes) fault_.changes->note(routing.experts, given.experts);
-    Dispatched sent = dispatcher_->dispatch(x_TD, given);
+    return dispatcher_->begin_dispatch(x_TD, given);
+  }
+  Dispatched end_dispatch(const Dispatched& begun) override {
+    Dispatched sent = dispatcher_->end_dispatch(begun);
     sent.rows_RD = changed(fault_.rows, fault_.changes.get(), sent.rows_RD, sent.counts);
     return sent;
   }
 
-  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                     const std::shared_ptr<const DispatchPlan>& plan) override {
+  // Of weights, what the two calls are given is the same.
+  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                           const std::shared_ptr<const DispatchPlan>& plan) override {
     ChangeCount* count = fault_.changes.get();
-    return changed(
-        fault_.combined, count,
-        dispatcher_->combine(changed(fault_.results, count, y_RD), changed(fault_.weights, count, weights_N), plan));
+    return dispatcher_->begin_combine(changed(fault_.results, count, y_RD), changed(fault_.weights, count, weights_N),
+                                      plan);
+  }
+  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                         const std::shared_ptr<const DispatchPlan>& plan) override {
+    ChangeCount* count = fault_.changes.get();
+    const at::Tensor weights = changed(fault_.weights, nullptr, weights_N);
+    return changed(fault_.combined, count, dispatcher_->end_combine(begun, weights, plan));
   }
 
  private:

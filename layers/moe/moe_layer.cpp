@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "layers/moe/router/gate.h"
+#include "parallel/topology/box.h"
 #include "runtime/base/check.h"
 #include "runtime/numerics/precision.h"
 #include "runtime/telemetry/in_span.h"
@@ -29,30 +30,71 @@ at::Tensor run_padded(Experts& experts, const at::Tensor& rows_RD, const std::ve
 
 MoeLayer::MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher,
                    std::shared_ptr<Experts> experts, std::unique_ptr<FeedForward> shared,
-                   std::unique_ptr<Parameter> shared_gate_1D)
+                   std::unique_ptr<Parameter> shared_gate_1D, int64_t chunks)
     : router_(std::move(router)),
       dispatcher_(std::move(dispatcher)),
       experts_(std::move(experts)),
       shared_(std::move(shared)),
-      shared_gate_(std::move(shared_gate_1D)) {}
+      shared_gate_(std::move(shared_gate_1D)),
+      chunks_(chunks) {}
 
 MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context) {
   RouterOutput routed = in_span("route", [&] { return router_->route(x_tD, context); });
   statistics_ = std::move(routed.statistics);
   choice_ = std::move(routed.choice);
-  const Dispatched sent = in_span("dispatch", [&] { return dispatcher_->dispatch(x_tD, routed.routing); });
-  const at::Tensor y_RD = in_span("experts", [&] {
-    return routed.rows_per_expert > 0 ? run_padded(*experts_, sent.rows_RD, sent.counts, routed.rows_per_expert)
-                                      : experts_->forward(sent.rows_RD, sent.counts);
-  });
-  at::Tensor y_tD = in_span("combine", [&] { return dispatcher_->combine(y_RD, routed.routing.weights, sent.plan); });
-  if (shared_) {
-    SY_CHECK_LE(x_tD.size(0), context.data_rank_tokens);
-    at::Tensor shared_tD = in_span("shared experts", [&] { return shared_->forward(x_tD, context.data_rank_tokens); });
-    if (shared_gate_) shared_tD = shared_tD * at::sigmoid(gate(x_tD, *shared_gate_)).to(shared_tD.scalar_type());
-    y_tD = y_tD + shared_tD;
+  SY_CHECK(chunks_ == 1 || routed.rows_per_expert == 0);
+
+  std::vector<Chunk> chunks = cut_tokens(x_tD, routed.routing);
+  begin_dispatch(chunks.front());
+  at::Tensor shared_tD;
+  if (shared_) shared_tD = in_span("shared experts", [&] { return through_shared(x_tD, context); });
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    if (i + 1 < chunks.size()) begin_dispatch(chunks[i + 1]);
+    compute(chunks[i], routed.rows_per_expert);
   }
-  return {y_tD, routed.auxiliary_loss};
+  std::vector<at::Tensor> y;
+  for (const Chunk& chunk : chunks) y.push_back(end_combine(chunk));
+  at::Tensor y_tD = y.size() == 1 ? y.front() : at::cat(y);
+  return {shared_ ? y_tD + shared_tD : y_tD, routed.auxiliary_loss};
+}
+
+std::vector<MoeLayer::Chunk> MoeLayer::cut_tokens(const at::Tensor& x_tD, const Routing& routing) const {
+  if (chunks_ == 1) return {{.x_tD = x_tD, .routing = routing, .sent = {}, .returning = {}}};
+  std::vector<Chunk> chunks;
+  for (int64_t i = 0; i < chunks_; ++i) {
+    const auto [begin, end] = cut(x_tD.size(0), static_cast<int>(chunks_), static_cast<int>(i));
+    chunks.push_back({.x_tD = x_tD.narrow(0, begin, end - begin),
+                      .routing = routing.of_tokens(begin, end),
+                      .sent = {},
+                      .returning = {}});
+  }
+  return chunks;
+}
+
+void MoeLayer::begin_dispatch(Chunk& chunk) {
+  chunk.sent = in_span("dispatch", [&] { return dispatcher_->begin_dispatch(chunk.x_tD, chunk.routing); });
+}
+
+void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert) {
+  chunk.sent = in_span("dispatch", [&] { return dispatcher_->end_dispatch(chunk.sent); });
+  const auto& [rows_RD, counts, plan] = chunk.sent;
+  const at::Tensor y_RD = in_span("experts", [&] {
+    return rows_per_expert > 0 ? run_padded(*experts_, rows_RD, counts, rows_per_expert)
+                               : experts_->forward(rows_RD, counts);
+  });
+  chunk.returning =
+      in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.routing.weights, chunk.sent.plan); });
+}
+
+at::Tensor MoeLayer::end_combine(const Chunk& chunk) {
+  return in_span("combine",
+                 [&] { return dispatcher_->end_combine(chunk.returning, chunk.routing.weights, chunk.sent.plan); });
+}
+
+at::Tensor MoeLayer::through_shared(const at::Tensor& x_tD, const TokenContext& context) {
+  SY_CHECK_LE(x_tD.size(0), context.data_rank_tokens);
+  const at::Tensor shared_tD = shared_->forward(x_tD, context.data_rank_tokens);
+  return shared_gate_ ? shared_tD * at::sigmoid(gate(x_tD, *shared_gate_)).to(shared_tD.scalar_type()) : shared_tD;
 }
 
 at::Tensor MoeLayer::outputs_of_all(const at::Tensor& x_tD, int64_t experts) {

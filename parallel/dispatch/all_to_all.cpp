@@ -20,8 +20,8 @@ class AllToAllPlan : public RowExchange {
  public:
   AllToAllPlan(Communicator& group, const Placement& placement, int expert_tensor, const Routing& routing);
 
-  void deliver(const at::Tensor& wire_WD, at::Tensor rows_RD) const override;
-  at::Tensor collect(const at::Tensor& rows_RD) const override;
+  Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const override;
+  Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const override;
   const std::vector<int64_t>& counts() const { return counts_; }
 
  private:
@@ -137,29 +137,23 @@ void AllToAllPlan::place_slots(const Placement& placement, const at::Tensor& ids
   index_slots(ids_N, starts, table);
 }
 
-void AllToAllPlan::deliver(const at::Tensor& wire_WD, at::Tensor rows_RD) const {
-  if (all_on_wire()) {
-    throw_if_error(group_.all_to_all(wire_WD, sent_, rows_RD, received_).wait());
-    return;
-  }
+RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const {
+  if (all_on_wire()) return ends(group_.all_to_all(wire_WD, sent_, rows_RD, received_));
   const at::Tensor arrived = at::empty({sum(received_), rows_RD.size(1)}, rows_RD.options());
-  throw_if_error(group_.all_to_all(wire_WD, sent_, arrived, received_).wait());
-  copy_segments(arrived, rows_RD, arrivals_);
+  return [this, arrived, rows_RD, wait = ends(group_.all_to_all(wire_WD, sent_, arrived, received_))] {
+    wait();
+    copy_segments(arrived, rows_RD, arrivals_);
+  };
 }
 
-at::Tensor AllToAllPlan::collect(const at::Tensor& rows_RD) const {
-  const int64_t all = table.returned.numel();
-  const at::Tensor returned_SD = at::empty({all, rows_RD.size(1)}, rows_RD.options());
-  if (all_on_wire()) {
-    throw_if_error(group_.all_to_all(rows_RD, received_, returned_SD, sent_).wait());
-    return returned_SD;
-  }
+RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const {
+  returned_SD = at::empty({table.returned.numel(), rows_RD.size(1)}, rows_RD.options());
+  if (all_on_wire()) return ends(group_.all_to_all(rows_RD, received_, returned_SD, sent_));
   const at::Tensor leaving = at::empty({sum(received_), rows_RD.size(1)}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
-  Work work = group_.all_to_all(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_);
+  Arrival wait = ends(group_.all_to_all(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_));
   copy_segments_reversed(rows_RD, returned_SD, own_);
-  throw_if_error(work.wait());
-  return returned_SD;
+  return wait;
 }
 
 }  // namespace
@@ -169,15 +163,9 @@ AllToAllDispatcher::AllToAllDispatcher(Communicator& group, Placement placement,
   SY_CHECK_EQ(static_cast<size_t>(group.size()), placement_.experts_of.size() * expert_tensor);
 }
 
-Dispatched AllToAllDispatcher::dispatch(const at::Tensor& x_TD, const Routing& routing) {
+std::pair<RowExchangePointer, std::vector<int64_t>> AllToAllDispatcher::plan(const Routing& routing) {
   const auto plan = std::make_shared<AllToAllPlan>(group_, placement_, expert_tensor_, routing);
-  at::Tensor rows_RD = dispatch_rows(x_TD, plan);
-  return {rows_RD, plan->counts(), plan};
-}
-
-at::Tensor AllToAllDispatcher::combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                                       const std::shared_ptr<const DispatchPlan>& plan) {
-  return combine_rows(y_RD, weights_N, std::static_pointer_cast<const AllToAllPlan>(plan));
+  return {plan, plan->counts()};
 }
 
 }  // namespace switchyard

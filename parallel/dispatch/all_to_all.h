@@ -7,23 +7,21 @@
 // order already, and nothing but the send buffer is permuted.
 #pragma once
 
-#include "parallel/dispatch/dispatcher.h"
+#include "parallel/dispatch/row_dispatcher.h"
 #include "parallel/topology/placement.h"
 #include "runtime/comm/communicator.h"
 
 namespace switchyard {
 
-class AllToAllDispatcher : public Dispatcher {
+class AllToAllDispatcher : public RowDispatcher {
  public:
   // `group` is the mesh's {expert, expert_tensor} for Purpose::kDispatch and is borrowed, also by the plans. Its size
   // is placement.experts_of.size() · expert_tensor.
   AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor);
 
-  Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) override;
-  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                     const std::shared_ptr<const DispatchPlan>& plan) override;
-
  private:
+  std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) override;
+
   Communicator& group_;
   Placement placement_;
   int expert_tensor_;

@@ -14,6 +14,9 @@ struct Routing {
   at::Tensor offsets;  // int64 [T+1]
   at::Tensor experts;  // int64 [N], N = offsets[T]; in [0, E); distinct within a token
   at::Tensor weights;  // fp32 (fp64 under precision fp64) [N]; carries autograd
+
+  // The slots of the tokens [begin, end), as views.
+  Routing of_tokens(int64_t begin, int64_t end) const;
 };
 
 // Frozen by dispatch, used by combine and by both backward passes.
@@ -28,19 +31,35 @@ struct Dispatched {
   std::shared_ptr<const DispatchPlan> plan;
 };
 
-// Both calls are collective over the dispatch group (the ranks of expert × expert_tensor) and autograd functions: the
-// backward of one is the mirror of the other. A rank or an expert without tokens enters all the same. Failures of the
-// wire are thrown as StatusError.
+// All calls are collective over the dispatch group (the ranks of expert × expert_tensor) and autograd functions: the
+// backward of dispatch is the mirror of combine, and the other way round. A rank or an expert without tokens enters all
+// the same. Failures of the wire are thrown as StatusError.
+//
+// Each is made of a beginning, which puts rows on the wire, and an end, which waits for them; what lies between, in the
+// backward too, is done meanwhile. Every beginning is ended, by the dispatcher that began it, and several may be open.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
   // x_TD: this rank's tokens, any floating dtype. With expert_tensor > 1 every rank that shares an expert gets its
   // rows.
-  virtual Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) = 0;
+  Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) {
+    return end_dispatch(begin_dispatch(x_TD, routing));
+  }
   // y_RD in the order of rows_RD; weights [N] as in Routing. → [T,D] in y's dtype: Σ over slots, in slot order (and
   // over the ranks that share an expert), of weight · row, summed in fp32 (fp64). The weights' gradient is ⟨g, row⟩.
-  virtual at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                             const std::shared_ptr<const DispatchPlan>& plan) = 0;
+  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                     const std::shared_ptr<const DispatchPlan>& plan) {
+    return end_combine(begin_combine(y_RD, weights_N, plan), weights_N, plan);
+  }
+
+  // What it returns is for end_dispatch alone.
+  virtual Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) = 0;
+  virtual Dispatched end_dispatch(const Dispatched& begun) = 0;
+  // What it returns is for end_combine alone, which takes the same weights and plan.
+  virtual at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                                   const std::shared_ptr<const DispatchPlan>& plan) = 0;
+  virtual at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                                 const std::shared_ptr<const DispatchPlan>& plan) = 0;
 };
 
 }  // namespace switchyard

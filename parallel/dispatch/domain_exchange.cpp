@@ -69,14 +69,13 @@ void DomainExchange::exchange_slots(const DomainExperts& experts, c10::Device de
   slot_order_ = at::tensor(outgoing_.slot_order, at::kLong).to(device);
 }
 
-void DomainExchange::deliver(const at::Tensor& wire_WD, at::Tensor rows_UD) const {
-  throw_if_error(group_.all_to_all(wire_WD, outgoing_.rows, std::move(rows_UD), rows_from_).wait());
+RowExchange::Arrival DomainExchange::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_UD) const {
+  return ends(group_.all_to_all(wire_WD, outgoing_.rows, rows_UD, rows_from_));
 }
 
-at::Tensor DomainExchange::collect(const at::Tensor& rows_UD) const {
-  const at::Tensor returned_MD = at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options());
-  throw_if_error(group_.all_to_all(rows_UD, rows_from_, returned_MD, outgoing_.rows).wait());
-  return returned_MD;
+RowExchange::Arrival DomainExchange::collect(const at::Tensor& rows_UD, at::Tensor& returned_MD) const {
+  returned_MD = at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options());
+  return ends(group_.all_to_all(rows_UD, rows_from_, returned_MD, outgoing_.rows));
 }
 
 at::Tensor DomainExchange::send_weights(const at::Tensor& weights_N) const {

@@ -19,8 +19,8 @@ class DomainExchange : public RowExchange {
  public:
   DomainExchange(Communicator& group, Outgoing outgoing, const DomainExperts& experts, c10::Device device);
 
-  void deliver(const at::Tensor& wire_WD, at::Tensor rows_UD) const override;
-  at::Tensor collect(const at::Tensor& rows_UD) const override;
+  Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_UD) const override;
+  Arrival collect(const at::Tensor& rows_UD, at::Tensor& returned_MD) const override;
 
   // Of the rows that arrived, over the domain's experts, without weights.
   const Routing& arrived() const { return arrived_; }

@@ -47,20 +47,30 @@ std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_ranks(Commu
   return result;
 }
 
-Dispatched HierarchicalDispatcher::dispatch(const at::Tensor& x_TD, const Routing& routing) {
+Dispatched HierarchicalDispatcher::begin_dispatch(const at::Tensor& x_TD, const Routing& routing) {
   const auto plan = std::make_shared<HierarchicalPlan>();
   plan->between = std::make_shared<DomainExchange>(
       group_, Outgoing::list(routing, domains_, group_.rank(), placement_, expert_tensor_), experts_, x_TD.device());
-  Dispatched sent = within_->dispatch(dispatch_rows(x_TD, plan->between), plan->between->arrived());
-  plan->within = std::move(sent.plan);
-  return {sent.rows_RD, std::move(sent.counts), plan};
+  return {begin_dispatch_rows(x_TD, plan->between), {}, plan};
 }
 
-at::Tensor HierarchicalDispatcher::combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                                           const std::shared_ptr<const DispatchPlan>& plan) {
+Dispatched HierarchicalDispatcher::end_dispatch(const Dispatched& begun) {
+  const auto plan = std::make_shared<HierarchicalPlan>(static_cast<const HierarchicalPlan&>(*begun.plan));
+  Dispatched sent = within_->dispatch(end_dispatch_rows(begun.rows_RD, plan->between), plan->between->arrived());
+  plan->within = std::move(sent.plan);
+  return {std::move(sent.rows_RD), std::move(sent.counts), plan};
+}
+
+at::Tensor HierarchicalDispatcher::begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                                                 const std::shared_ptr<const DispatchPlan>& plan) {
   const auto& both = static_cast<const HierarchicalPlan&>(*plan);
   const at::Tensor weights_M = DomainExchange::weights_of_arrived(weights_N, both.between);
-  return return_rows(within_->combine(y_RD, weights_M, both.within), both.between);
+  return begin_combine_rows(within_->combine(y_RD, weights_M, both.within), both.between);
+}
+
+at::Tensor HierarchicalDispatcher::end_combine(const at::Tensor& begun, const at::Tensor& /*weights_N*/,
+                                               const std::shared_ptr<const DispatchPlan>& plan) {
+  return end_plain_combine_rows(begun, static_cast<const HierarchicalPlan&>(*plan).between);
 }
 
 }  // namespace switchyard

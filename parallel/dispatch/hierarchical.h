@@ -29,9 +29,12 @@ class HierarchicalDispatcher : public Dispatcher {
   static std::unique_ptr<HierarchicalDispatcher> over_ranks(Communicator& group, const Placement& placement,
                                                             int expert_tensor);
 
-  Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) override;
-  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                     const std::shared_ptr<const DispatchPlan>& plan) override;
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override;
+  Dispatched end_dispatch(const Dispatched& begun) override;
+  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                           const std::shared_ptr<const DispatchPlan>& plan) override;
+  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                         const std::shared_ptr<const DispatchPlan>& plan) override;
 
  private:
   HierarchicalDispatcher(Communicator& group, Domains domains, const Placement& placement, int expert_tensor);

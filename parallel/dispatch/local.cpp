@@ -8,13 +8,18 @@ namespace {
 
 class LocalPlan : public RowExchange {
  public:
-  void deliver(const at::Tensor& /*wire_WD*/, at::Tensor /*rows_RD*/) const override {}
-  at::Tensor collect(const at::Tensor& rows_RD) const override { return rows_RD; }
+  Arrival deliver(const at::Tensor& /*wire_WD*/, const at::Tensor& /*rows_RD*/) const override {
+    return [] {};
+  }
+  Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const override {
+    returned_SD = rows_RD;
+    return [] {};
+  }
 };
 
 }  // namespace
 
-Dispatched LocalDispatcher::dispatch(const at::Tensor& x_TD, const Routing& routing) {
+std::pair<RowExchangePointer, std::vector<int64_t>> LocalDispatcher::plan(const Routing& routing) {
   const at::Tensor ids_N = routing.experts.contiguous();
   const auto plan = std::make_shared<LocalPlan>();
   plan->rows = ids_N.numel();
@@ -28,13 +33,7 @@ Dispatched LocalDispatcher::dispatch(const at::Tensor& x_TD, const Routing& rout
     first += count;
   }
   index_slots(ids_N, starts, plan->table);
-  at::Tensor rows_RD = dispatch_rows(x_TD, plan);
-  return {rows_RD, std::move(counts), plan};
-}
-
-at::Tensor LocalDispatcher::combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                                    const std::shared_ptr<const DispatchPlan>& plan) {
-  return combine_rows(y_RD, weights_N, std::static_pointer_cast<const LocalPlan>(plan));
+  return {plan, std::move(counts)};
 }
 
 }  // namespace switchyard

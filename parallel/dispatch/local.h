@@ -1,19 +1,17 @@
 // The dispatcher of a rank that holds all experts whole: rows are permuted, nothing travels.
 #pragma once
 
-#include "parallel/dispatch/dispatcher.h"
+#include "parallel/dispatch/row_dispatcher.h"
 
 namespace switchyard {
 
-class LocalDispatcher : public Dispatcher {
+class LocalDispatcher : public RowDispatcher {
  public:
   explicit LocalDispatcher(int64_t experts) : experts_(experts) {}
 
-  Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) override;
-  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                     const std::shared_ptr<const DispatchPlan>& plan) override;
-
  private:
+  std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) override;
+
   int64_t experts_;
 };
 

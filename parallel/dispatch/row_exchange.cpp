@@ -1,110 +1,169 @@
 #include "parallel/dispatch/row_exchange.h"
 
+#include <utility>
+
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "runtime/base/check.h"
+#include "runtime/base/status.h"
 
 namespace switchyard {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using PlanPointer = std::shared_ptr<const RowExchange>;
 
 // What autograd's contexts can carry beside tensors.
 struct HeldPlan : torch::CustomClassHolder {
-  explicit HeldPlan(PlanPointer plan) : plan(std::move(plan)) {}
-  PlanPointer plan;
+  explicit HeldPlan(RowExchangePointer plan) : plan(std::move(plan)) {}
+  RowExchangePointer plan;
 };
 
-at::Tensor send_rows(const at::Tensor& x_TD, const RowExchange& plan) {
+void finish(RowExchange::Arrival& arrival) {
+  SY_CHECK(arrival != nullptr);
+  std::exchange(arrival, nullptr)();
+}
+
+// Rows on their way, in `rows_RD` once delivering has ended.
+void begin_delivery(const RowExchange& plan, const at::Tensor& wire_WD, const at::Tensor& rows_RD) {
+  SY_CHECK(plan.delivering == nullptr);
+  plan.delivering = plan.deliver(wire_WD, rows_RD);
+}
+
+void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {
+  SY_CHECK(plan.collecting == nullptr);
+  SY_CHECK_EQ(rows_RD.size(0), plan.rows);
+  plan.collecting = plan.collect(rows_RD.contiguous(), plan.returning_SD);
+}
+
+at::Tensor end_collection(const RowExchange& plan) {
+  finish(plan.collecting);
+  return std::exchange(plan.returning_SD, at::Tensor());
+}
+
+at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
   const at::Tensor x = x_TD.contiguous();
   at::Tensor wire_WD = at::empty({plan.wire_rows, x.size(1)}, x.options());
   at::Tensor rows_RD = at::empty({plan.rows, x.size(1)}, x.options());
   spread_rows(x, plan.table, wire_WD, rows_RD);
-  plan.deliver(wire_WD, rows_RD);
+  begin_delivery(plan, wire_WD, rows_RD);
   return rows_RD;
 }
 
-at::Tensor sum_returned(const at::Tensor& y_RD, const RowExchange& plan) {
-  SY_CHECK_EQ(y_RD.size(0), plan.rows);
-  at::Tensor y_TD = at::empty({plan.table.tokens(), y_RD.size(1)}, y_RD.options());
-  sum_rows(plan.collect(y_RD.contiguous()), plan.table, at::Tensor(), y_TD);
+at::Tensor sum_returned(const RowExchange& plan, const at::Tensor& returned_SD, const at::Tensor& weights_N) {
+  at::Tensor y_TD = at::empty({plan.table.tokens(), returned_SD.size(1)}, returned_SD.options());
+  sum_rows(returned_SD, plan.table, weights_N, y_TD);
   return y_TD;
 }
 
-class DispatchRows : public torch::autograd::Function<DispatchRows> {
+// In the functions below what is under way passes between the nodes of the graph: rows to be filled as the tensor that
+// the next node gets, rows that return as the plan's; a gradient that stands for the latter is only a token.
+class BeginDispatch : public torch::autograd::Function<BeginDispatch> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const PlanPointer& plan) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const RowExchangePointer& plan) {
     context->saved_data["plan"] = hold(plan);
-    return send_rows(x_TD, *plan);
+    return spread(x_TD, *plan);
   }
-
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {sum_returned(gradients[0], *held(context->saved_data["plan"])), at::Tensor()};
+  static variable_list backward(AutogradContext* context, const variable_list& /*token*/) {
+    const RowExchangePointer plan = held(context->saved_data["plan"]);
+    return {sum_returned(*plan, end_collection(*plan), at::Tensor()), at::Tensor()};
   }
 };
 
-class ReturnRows : public torch::autograd::Function<ReturnRows> {
+class EndDispatch : public torch::autograd::Function<EndDispatch> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& y_RD, const PlanPointer& plan) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows_RD, const RowExchangePointer& plan) {
     context->saved_data["plan"] = hold(plan);
-    return sum_returned(y_RD, *plan);
+    finish(plan->delivering);
+    return rows_RD;
   }
-
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {send_rows(gradients[0], *held(context->saved_data["plan"])), at::Tensor()};
+    begin_collection(*held(context->saved_data["plan"]), gradients[0]);
+    return {gradients[0], at::Tensor()};
   }
 };
 
-class CombineRows : public torch::autograd::Function<CombineRows> {
+class BeginCombine : public torch::autograd::Function<BeginCombine> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& y_RD, const at::Tensor& weights_N,
-                            const PlanPointer& plan) {
-    SY_CHECK_EQ(y_RD.size(0), plan->rows);
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& y_RD, const RowExchangePointer& plan) {
+    context->saved_data["plan"] = hold(plan);
+    begin_collection(*plan, y_RD);
+    return y_RD;
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    finish(held(context->saved_data["plan"])->delivering);
+    return {gradients[0], at::Tensor()};
+  }
+};
+
+class EndCombine : public torch::autograd::Function<EndCombine> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& /*token_RD*/, const at::Tensor& weights_N,
+                            const RowExchangePointer& plan) {
     const at::Tensor weights = weights_N.contiguous();
-    const at::Tensor returned_SD = plan->collect(y_RD.contiguous());
-    at::Tensor y_TD = at::empty({plan->table.tokens(), y_RD.size(1)}, y_RD.options());
-    sum_rows(returned_SD, plan->table, weights, y_TD);
+    const at::Tensor returned_SD = end_collection(*plan);
     context->save_for_backward({returned_SD, weights});
     context->saved_data["plan"] = hold(plan);
-    return y_TD;
+    return sum_returned(*plan, returned_SD, weights);
   }
-
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const PlanPointer plan = held(context->saved_data["plan"]);
+    const RowExchangePointer plan = held(context->saved_data["plan"]);
     const variable_list saved = context->get_saved_variables();
     const at::Tensor g_TD = gradients[0].contiguous();
     at::Tensor wire_WD = at::empty({plan->wire_rows, g_TD.size(1)}, g_TD.options());
     at::Tensor g_RD = at::empty({plan->rows, g_TD.size(1)}, g_TD.options());
     at::Tensor dweights_N = at::empty_like(saved[1]);
     spread_weighted_rows(g_TD, saved[1], saved[0], plan->table, wire_WD, g_RD, dweights_N);
-    plan->deliver(wire_WD, g_RD);
+    begin_delivery(*plan, wire_WD, g_RD);
+    if (!context->needs_input_grad(0)) finish(plan->delivering);  // no BeginCombine will
     return {g_RD, dweights_N, at::Tensor()};
+  }
+};
+
+class EndPlainCombine : public torch::autograd::Function<EndPlainCombine> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& /*token_RD*/, const RowExchangePointer& plan) {
+    context->saved_data["plan"] = hold(plan);
+    return sum_returned(*plan, end_collection(*plan), at::Tensor());
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    return {spread(gradients[0], *held(context->saved_data["plan"])), at::Tensor()};
   }
 };
 
 }  // namespace
 
-c10::IValue hold(PlanPointer plan) {
+at::Tensor begin_dispatch_rows(const at::Tensor& x_TD, const RowExchangePointer& plan) {
+  return BeginDispatch::apply(x_TD, plan);
+}
+
+at::Tensor end_dispatch_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
+  return EndDispatch::apply(begun_RD, plan);
+}
+
+at::Tensor begin_combine_rows(const at::Tensor& y_RD, const RowExchangePointer& plan) {
+  return BeginCombine::apply(y_RD, plan);
+}
+
+at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weights_N, const RowExchangePointer& plan) {
+  return EndCombine::apply(begun_RD, weights_N, plan);
+}
+
+at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
+  return EndPlainCombine::apply(begun_RD, plan);
+}
+
+RowExchange::Arrival ends(Work work) {
+  return [work = std::move(work)]() mutable { throw_if_error(work.wait()); };
+}
+
+c10::IValue hold(RowExchangePointer plan) {
   return c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(std::move(plan)));
 }
 
-PlanPointer held(const c10::IValue& value) {
+RowExchangePointer held(const c10::IValue& value) {
   return static_cast<HeldPlan*>(value.toCapsule().get())->plan;
-}
-
-at::Tensor dispatch_rows(const at::Tensor& x_TD, const PlanPointer& plan) {
-  return DispatchRows::apply(x_TD, plan);
-}
-
-at::Tensor return_rows(const at::Tensor& y_RD, const PlanPointer& plan) {
-  return ReturnRows::apply(y_RD, plan);
-}
-
-at::Tensor combine_rows(const at::Tensor& y_RD, const at::Tensor& weights_N, const PlanPointer& plan) {
-  return CombineRows::apply(y_RD, weights_N, plan);
 }
 
 }  // namespace switchyard

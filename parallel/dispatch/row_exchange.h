@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include <ATen/core/Tensor.h>
@@ -9,36 +10,48 @@
 
 #include "parallel/dispatch/dispatcher.h"
 #include "parallel/dispatch/permute.h"
+#include "runtime/comm/communicator.h"
 
 namespace switchyard {
 
-// A plan by rows. deliver and collect are each other's mirror and collective over the dispatch group; they throw
-// StatusError when the wire fails.
+// A plan by rows. deliver and collect are each other's mirror and collective over the dispatch group. Both begin a
+// transfer and return what ends it: called once, it waits, and throws StatusError when the wire fails.
 class RowExchange : public DispatchPlan {
  public:
+  using Arrival = std::function<void()>;
   // rows_RD has the rows that stay on this rank in place already; sends wire_WD to the experts elsewhere and puts what
   // arrives from other ranks into rows_RD.
-  virtual void deliver(const at::Tensor& wire_WD, at::Tensor rows_RD) const = 0;
-  // The experts' rows back at their tokens: one row for each copy of a slot, at table.returned.
-  virtual at::Tensor collect(const at::Tensor& rows_RD) const = 0;
+  virtual Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const = 0;
+  // The experts' rows back at their tokens: in a returned_SD that it provides, one row for each copy of a slot, at
+  // table.returned.
+  virtual Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const = 0;
 
   SlotTable table;
   int64_t wire_rows = 0;  // that leave this rank
   int64_t rows = 0;       // R
+
+  // Under way between the beginning and the end of a function; of each kind at most one at a time.
+  mutable Arrival delivering, collecting;
+  mutable at::Tensor returning_SD;  // what collecting fills
 };
 
-// → rows_RD. Nothing is saved for the backward but the plan; dx = Σ over slots of the returned gradient rows.
-at::Tensor dispatch_rows(const at::Tensor& x_TD, const std::shared_ptr<const RowExchange>& plan);
+using RowExchangePointer = std::shared_ptr<const RowExchange>;
 
-// → y_TD, the mirror of dispatch_rows: the plain sum over the slots' rows.
-at::Tensor return_rows(const at::Tensor& y_RD, const std::shared_ptr<const RowExchange>& plan);
+// x_TD → rows_RD, which end_dispatch_rows fills. dx = Σ over slots of the returned gradient rows.
+at::Tensor begin_dispatch_rows(const at::Tensor& x_TD, const RowExchangePointer& plan);
+at::Tensor end_dispatch_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
 
-// → y_TD. Saves the returned rows and the weights, for the weights' gradient ⟨g, row⟩.
-at::Tensor combine_rows(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                        const std::shared_ptr<const RowExchange>& plan);
+// y_RD → what the two ends take: weighted sums over the slots' rows, or plain ones. The weighted one saves the returned
+// rows and the weights for the weights' gradient ⟨g, row⟩.
+at::Tensor begin_combine_rows(const at::Tensor& y_RD, const RowExchangePointer& plan);
+at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weights_N, const RowExchangePointer& plan);
+at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
+
+// What ends an operation on the wire.
+RowExchange::Arrival ends(Work work);
 
 // A plan as autograd's contexts carry what is no tensor.
-c10::IValue hold(std::shared_ptr<const RowExchange> plan);
-std::shared_ptr<const RowExchange> held(const c10::IValue& value);
+c10::IValue hold(RowExchangePointer plan);
+RowExchangePointer held(const c10::IValue& value);
 
 }  // namespace switchyard

@@ -139,6 +139,10 @@ const char* dispatcher_name(DispatcherKind kind) {
   check_failed(__FILE__, __LINE__, "unknown dispatcher");
 }
 
+std::string describe_dispatch(DispatcherKind kind, int chunks) {
+  return chunks == 1 ? dispatcher_name(kind) : absl::StrCat(dispatcher_name(kind), " in ", chunks, " chunks");
+}
+
 absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, int64_t heads, int64_t kv_heads) {
   SY_CHECK_LE(1, ranks);
   const std::pair<const char*, int> sizes[] = {
@@ -174,6 +178,7 @@ absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, 
   for (const DispatcherKind kind : {DispatcherKind::kDeduplicated, DispatcherKind::kHierarchical}) {
     if (config.dispatcher == dispatcher_name(kind)) shape.dispatcher = kind;
   }
+  shape.dispatch_chunks = config.dispatch_chunks;
   shape.kv_replica = kv_heads > 0 && shape.tensor > kv_heads ? static_cast<int>(shape.tensor / kv_heads) : 1;
   return shape;
 }

@@ -24,12 +24,14 @@ std::string_view axis_name(Axis axis);
 // host, that has some of a token's experts. Bits differ from one to the next, results do not.
 enum class DispatcherKind { kAllToAll, kDeduplicated, kHierarchical };
 const char* dispatcher_name(DispatcherKind kind);
+std::string describe_dispatch(DispatcherKind kind, int chunks);  // "all_to_all", "hierarchical in 4 chunks"
 
 struct MeshShape {
   int pipeline = 1, data = 1, context = 1, tensor = 1;
   int expert_data = 1, expert = 1, expert_tensor = 1;
   int kv_replica = 1;  // divides tensor
   DispatcherKind dispatcher = DispatcherKind::kAllToAll;
+  int dispatch_chunks = 1;  // parts of a rank's tokens; one travels while experts compute another
   int ranks() const { return pipeline * data * context * tensor; }
 };
 
@@ -40,6 +42,7 @@ struct ParallelConfig {
   int expert = 1;
   int expert_tensor = 1;
   std::string dispatcher = "all_to_all";
+  int dispatch_chunks = 1;
 
   template <typename Visitor>
   void visit(Visitor& v) {
@@ -51,6 +54,9 @@ struct ParallelConfig {
       "what a token sends to its experts: all_to_all, a row each; deduplicated, one for each rank that has some; "
       "hierarchical, one for each host, whose ranks hand on; auto: what is fastest in a trial at the start")
         .one_of({"all_to_all", "deduplicated", "hierarchical", "auto"});
+    v("dispatch_chunks", dispatch_chunks,
+      "parts of a rank's tokens in a mixture layer; one travels while experts compute another")
+        .at_least(1);
   }
 };
 

@@ -79,7 +79,7 @@ TEST_F(StepTraceTest, ShowsWhatEveryRankDidInTheStepsAskedFor) {
     EXPECT_EQ(named(compute, "attention").size(), 2 * named(compute, "route").size());
     std::set<std::string> names;
     for (const Event& event : compute) names.insert(event.name);
-    for (const char* name : {"DispatchRows backward", "ExpertsFunction backward", "CombineRows backward", "load",
+    for (const char* name : {"BeginDispatch backward", "ExpertsFunction backward", "EndCombine backward", "load",
                              "cross-entropy", "wait for gradients", "step 2", "step 4"}) {
       EXPECT_TRUE(names.contains(name)) << name;
     }

@@ -57,6 +57,34 @@ INSTANTIATE_TEST_SUITE_P(Routers, Precisions,
                                           testing::Values(TestLayout{4, 1, 2, 2})),
                          name_of_precision);
 
+class Dispatching : public testing::TestWithParam<std::tuple<std::string, std::string, int>> {};
+
+// Two hosts, then three of one, two and three ranks; experts that two ranks share are together.
+TEST_P(Dispatching, StaysWithinTheBounds) {
+  const auto& [precision, dispatcher, chunks] = GetParam();
+  for (const auto& [layout, nodes] : {std::pair(TestLayout{4, 1, 2, 2}, std::vector<int>{0, 0, 1, 1}),
+                                      std::pair(TestLayout{6, 1, 6, 1}, std::vector<int>{0, 1, 1, 2, 2, 2})}) {
+    SmallVerification what;
+    what.config.train.precision = precision;
+    what.config.model.moe.experts_per_token = 3;
+    what.config.parallel = parallel_of(layout);
+    what.config.parallel.dispatcher = dispatcher;
+    what.config.parallel.dispatch_chunks = chunks;
+    what.nodes = nodes;
+    const VerifyResult result = value_or_throw(what.run(layout.ranks));
+    EXPECT_TRUE(result.pass()) << name_of(layout) << "\n" << failures_of(result);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Dispatching,
+                         testing::Combine(testing::Values("fp64", "fp32", "bf16"),
+                                          testing::Values("all_to_all", "deduplicated", "hierarchical", "auto"),
+                                          testing::Values(1, 3)),
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_" + std::get<1>(test.param) + "_" +
+                                  std::to_string(std::get<2>(test.param));
+                         });
+
 // What the plain decoder writes down beside what the grid uses.
 TEST(Reference, KnowsTiedEmbeddingsActivationsRecomputationAndOtherWeights) {
   SmallVerification what;

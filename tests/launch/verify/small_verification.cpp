@@ -47,13 +47,14 @@ void SmallVerification::use_router(const std::string& kind) {
 absl::StatusOr<VerifyResult> SmallVerification::run(int ranks) const {
   std::vector<absl::StatusOr<VerifyResult>> results(ranks, absl::UnknownError("the rank has not ended"));
   EXPECT_TRUE(config.model.moe.validate().ok()) << config.model.moe.validate();
-  run_ranks(ranks, [&](Communicator& world) {
+  const auto verify = [&](Communicator& world) {
     VerifyOptions options{.config = config, .vocabulary = vocabulary, .tokens = {}, .steps = steps};
     options.inject = inject;
     options.memory_bytes = memory_bytes;
     if (tamper) options.tamper = [&](Injection& injection) { tamper(injection, world.rank()); };
     results[world.rank()] = verify_layout(options, world);
-  });
+  };
+  run_ranks(ranks, verify, {.timeout = absl::Minutes(2), .nodes = nodes});
   for (const auto& result : results) {
     const auto text = [](const auto& r) { return r.ok() ? to_json(*r, {}) : std::string(r.status().message()); };
     EXPECT_EQ(text(result), text(results[0]));

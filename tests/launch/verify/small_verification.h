@@ -18,6 +18,7 @@ struct SmallVerification {
   int64_t vocabulary = 61;
   int64_t steps = 2;
   std::string inject = {};
+  std::vector<int> nodes = {};  // the host that each rank pretends to be on; empty: one for all
   int64_t memory_bytes = 0;
   std::function<void(Injection&, int rank)> tamper = nullptr;
 

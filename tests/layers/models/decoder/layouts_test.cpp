@@ -72,6 +72,7 @@ struct Dispatching {
   DispatcherKind kind;
   MeshShape shape;
   std::vector<int> nodes;
+  int chunks = 1;
 };
 
 class Dispatchers : public testing::TestWithParam<Dispatching> {};
@@ -80,6 +81,7 @@ TEST_P(Dispatchers, EqualOneRankInFp64) {
   const Dispatching& how = GetParam();
   MeshShape shape = how.shape;
   shape.dispatcher = how.kind;
+  shape.dispatch_chunks = how.chunks;
   DecoderCase what = small_decoder_case();
   what.nodes = how.nodes;
   what.model.moe.experts_per_token = 4;
@@ -90,17 +92,24 @@ TEST_P(Dispatchers, EqualOneRankInFp64) {
   expect_equal_runs(run_decoder(what, shape), reference, 1e-9, difference);
 }
 
-// Several hosts of equal and of unequal size, experts that ranks share, ranks without tokens, sequence parallelism.
+// In one chunk and in more than some ranks have tokens. Several hosts of equal and of unequal size, experts that ranks
+// share, ranks without tokens, sequence parallelism.
 INSTANTIATE_TEST_SUITE_P(
     Grid, Dispatchers,
-    testing::Values(Dispatching{DispatcherKind::kDeduplicated, mesh_shape(2, 1, 2), {}},
+    testing::Values(Dispatching{DispatcherKind::kAllToAll, mesh_shape(1), {}, 3},
+                    Dispatching{DispatcherKind::kAllToAll, mesh_shape(2, 1, 2), {}, 2},
+                    Dispatching{DispatcherKind::kAllToAll, mesh_shape(6, 3, 3, 2), {}, 9},
+                    Dispatching{DispatcherKind::kHierarchical, mesh_shape(4, 1, 4), {0, 0, 1, 1}, 4},
+                    Dispatching{DispatcherKind::kDeduplicated, mesh_shape(2, 1, 2), {}},
                     Dispatching{DispatcherKind::kDeduplicated, mesh_shape(4, 1, 4), {0, 0, 1, 1}},
                     Dispatching{DispatcherKind::kDeduplicated, mesh_shape(6, 3, 3, 2), {}},
                     Dispatching{DispatcherKind::kHierarchical, mesh_shape(4, 1, 4), {0, 0, 1, 1}},
                     Dispatching{DispatcherKind::kHierarchical, mesh_shape(3, 1, 3), {0, 0, 1}},
                     Dispatching{DispatcherKind::kHierarchical, mesh_shape(6, 3, 3, 2), {0, 0, 0, 0, 1, 1}},
                     Dispatching{DispatcherKind::kHierarchical, mesh_shape(6, 6, 6), {0, 1, 2, 0, 1, 2}}),
-    [](const auto& tested) { return dispatcher_name(tested.param.kind) + std::to_string(tested.index); });
+    [](const auto& tested) {
+      return dispatcher_name(tested.param.kind) + std::string("_") + std::to_string(tested.index);
+    });
 
 }  // namespace
 }  // namespace switchyard

@@ -1,0 +1,21 @@
+// How long a mixture layer takes when its tokens travel in chunks, one on the wire while experts compute another: the
+// schedule of MoeLayer::forward, played with given times (as Tutel and FasterMoE choose their degree of pipelining).
+#pragma once
+
+#include <functional>
+
+namespace switchyard {
+
+// Times of a part of the layer's rows, from 0 to 1.
+struct ChunkTimes {
+  std::function<double(double part)> wire;     // one way, to the experts or back
+  std::function<double(double part)> compute;  // by the experts
+};
+
+// Of all chunks, there and back: the wire carries one transfer at a time, in the order in which they are asked for.
+double pipeline_time(const ChunkTimes& times, int chunks);
+
+// 1, 2, 4, 8 or 16, whichever is fastest; the smaller where two are equal.
+int best_chunks(const ChunkTimes& times);
+
+}  // namespace switchyard

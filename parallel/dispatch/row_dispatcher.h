@@ -1,0 +1,39 @@
+// A dispatcher whose plan is one exchange of rows; what kind of plan is all that is left to say.
+#pragma once
+
+#include <memory>
+
+#include "parallel/dispatch/dispatcher.h"
+#include "parallel/dispatch/row_exchange.h"
+
+namespace switchyard {
+
+class RowDispatcher : public Dispatcher {
+ public:
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) final {
+    auto [exchange, counts] = plan(routing);
+    at::Tensor rows_RD = begin_dispatch_rows(x_TD, exchange);
+    return {std::move(rows_RD), std::move(counts), std::move(exchange)};
+  }
+  Dispatched end_dispatch(const Dispatched& begun) final {
+    return {end_dispatch_rows(begun.rows_RD, exchange_of(begun.plan)), begun.counts, begun.plan};
+  }
+  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& /*weights_N*/,
+                           const std::shared_ptr<const DispatchPlan>& plan) final {
+    return begin_combine_rows(y_RD, exchange_of(plan));
+  }
+  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                         const std::shared_ptr<const DispatchPlan>& plan) final {
+    return end_combine_rows(begun, weights_N, exchange_of(plan));
+  }
+
+ private:
+  // And the rows of each local expert. Collective over the dispatch group.
+  virtual std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) = 0;
+
+  static RowExchangePointer exchange_of(const std::shared_ptr<const DispatchPlan>& plan) {
+    return std::static_pointer_cast<const RowExchange>(plan);
+  }
+};
+
+}  // namespace switchyard
