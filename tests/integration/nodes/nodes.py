@@ -174,8 +174,8 @@ def traffic(bench):
 
 def copies(bench):
     """On four slow hosts, one row a token and host against one for each of eight experts; figures, not a test."""
-    shape = ['--tokens', '256', '--width', '256', '--expert-width', '128', '--experts', '64', '--experts-per-token', '8',
-             '--precision', 'fp32', '--repeats', '5']
+    shape = ['--tokens', '1024', '--width', '256', '--expert-width', '128', '--experts', '64', '--experts-per-token', '8',
+             '--precision', 'fp32', '--repeats', '3']
     results = {}
     for dispatcher in ('all_to_all', 'hierarchical'):
         with hosts.Hosts(4, rate='200mbit') as machines:
