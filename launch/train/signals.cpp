@@ -36,6 +36,7 @@ StopSignals::StopSignals() {
 
 StopSignals::~StopSignals() {
   for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  std::signal(SIGUSR1, SIG_IGN);
   installed.store(false);
 }
 

@@ -10,7 +10,9 @@ namespace switchyard {
 class StopSignals {
  public:
   StopSignals();   // one at a time: a bug otherwise
-  ~StopSignals();  // restores what was there
+  // Restores what was there, but SIGUSR1 is ignored from now on: a run that has ended has nothing to stop, and must not
+  // be killed by it while it leaves MPI.
+  ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 

@@ -11,6 +11,7 @@ from mpi_job import STEPS, Job, digests, is_running, pause, problem_of_checkpoin
 
 KILLS_A_RUN = 10
 CALLS_OF_A_SAVE = 100  # about, of a rank
+RESUMED_STEPS = 300     # of which the first half takes longer than it does to tell a job to stop
 SPREAD = 1.5           # seconds over which moments are drawn: about as long as the job trains
 
 
@@ -65,22 +66,23 @@ def resume_points(bench):
 
 def run_resume(bench, point):
     dice = random.Random(int(point))
-    overrides = [f'run.seed={point}', 'train.steps=60', 'checkpoint.every=never']
+    overrides = [f'run.seed={point}', f'train.steps={RESUMED_STEPS}']
     whole = bench.folder('whole')
-    job = Job(bench, whole, 2, [*overrides[:2], 'checkpoint.every=60'])
+    job = Job(bench, whole, 2, [*overrides, f'checkpoint.every={RESUMED_STEPS}'])
     if job.wait() != 0:
         return f'an undisturbed run failed: {job.output()[-500:]}'
     folder = bench.folder()
-    job = Job(bench, folder, 2, ['checkpoint.every=1000', *overrides[:2]])
-    if not job.reaches(dice.randrange(1, 40)):
+    job = Job(bench, folder, 2, [*overrides, 'checkpoint.every=1000'])
+    if not job.reaches(dice.randrange(1, RESUMED_STEPS // 2)):
         return f'ended too early: {job.output()[-500:]}'
     os.kill(job.process.pid, signal.SIGUSR1)
     if (code := job.wait()) != 75:
         return f'stopped with {code}: {job.output()[-500:]}'
-    job = Job(bench, folder, 2, ['checkpoint.every=1000', *overrides[:2]])
-    if job.wait() != 0 or job.steps() != list(range(1, 61)):
+    job = Job(bench, folder, 2, [*overrides, 'checkpoint.every=1000'])
+    if job.wait() != 0 or job.steps() != list(range(1, RESUMED_STEPS + 1)):
         return f'resumed: {job.output()[-500:]}'
-    states = [bench.driver.ask(do='read', folder=run / 'run/checkpoints')['states']['60'] for run in (whole, folder)]
+    states = [bench.driver.ask(do='read', folder=run / 'run/checkpoints')['states'][str(RESUMED_STEPS)]
+              for run in (whole, folder)]
     return None if states[0] == states[1] else f'the last states differ: {states}'
 
 

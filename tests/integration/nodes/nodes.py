@@ -186,7 +186,24 @@ def copies(bench):
           f'{straight["bytes"]["other_node"] / 2**20:.3f} and {handed_on["bytes"]["other_node"] / 2**20:.3f}')
 
 
-CASES = {case.__name__: case for case in (bits, resume, folder, cut, hierarchical, traffic, copies)}
+def overlap(bench):
+    """How much of the wire chunks hide where it takes as long as the experts; figures, not a test."""
+    shape = ['--tokens', '2048', '--width', '512', '--expert-width', '1024', '--experts', '8', '--experts-per-token', '2',
+             '--precision', 'fp32', '--threads', '1', '--repeats', '7']
+    with hosts.Hosts(2) as machines:
+        free = measure_layer(bench, machines, 1, *shape)
+    rate = f'{int(8 * free["bytes"]["other_node"] / (free["split_ms"]["experts"] / 1000))}bit'
+    results = {}
+    for chunks in (1, 2, 4, 8):
+        with hosts.Hosts(2, rate=rate) as machines:
+            results[chunks] = measure_layer(bench, machines, 1, *shape, '--chunks', chunks)
+    wire, experts = results[1]['split_ms']['wire'], results[1]['split_ms']['experts']
+    print(f'  links of {int(rate[:-3]) / 1e6:.0f} Mbit/s: wire {wire:.0f} ms, experts {experts:.0f} ms')
+    for chunks, result in results.items():
+        print(f'  {chunks} chunks: {result["ms"]:.0f} ms, {100 * (results[1]["ms"] - result["ms"]) / wire:.0f} % of the wire hidden')
+
+
+CASES = {case.__name__: case for case in (bits, resume, folder, cut, hierarchical, traffic, copies, overlap)}
 
 
 def main():

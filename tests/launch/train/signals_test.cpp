@@ -27,6 +27,11 @@ TEST(StopSignals, HandlersAreRestored) {
   EXPECT_EQ(action.sa_handler, SIG_DFL);
 }
 
+TEST(StopSignals, ARequestThatComesTooLateKillsNobody) {
+  { const StopSignals signals; }
+  EXPECT_EQ(raise(SIGUSR1), 0);
+}
+
 TEST(StopSignals, OnlyOneAtATime) {
   const StopSignals signals;
   EXPECT_THROW(StopSignals second, CheckError);
