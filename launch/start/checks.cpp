@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
@@ -9,6 +10,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
+#include "runtime/numerics/median.h"
 
 namespace switchyard {
 namespace {
@@ -66,11 +68,10 @@ absl::Status check_configs(Communicator& world, const std::vector<RankFacts>& fa
 absl::Status check_clocks(const std::vector<RankFacts>& facts, absl::Duration most) {
   std::vector<absl::Time> clocks;
   for (const RankFacts& rank : facts) clocks.push_back(rank.clock);
-  std::nth_element(clocks.begin(), clocks.begin() + clocks.size() / 2, clocks.end());
-  const absl::Time median = clocks[clocks.size() / 2];
+  const absl::Time middle = median(std::move(clocks));
   std::string off;
   for (size_t rank = 0; rank < facts.size(); ++rank) {
-    const absl::Duration ahead = facts[rank].clock - median;
+    const absl::Duration ahead = facts[rank].clock - middle;
     if (absl::AbsDuration(ahead) <= most) continue;
     absl::StrAppend(&off, "\n", who(facts, {static_cast<int>(rank)}), ": ",
                     absl::FormatDuration(absl::Trunc(absl::AbsDuration(ahead), absl::Milliseconds(1))),

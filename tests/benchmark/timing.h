@@ -1,13 +1,13 @@
 // Timing on one rank, for benchmarks. Machines are noisy: what is compared takes turns, and medians count.
 #pragma once
 
-#include <algorithm>
 #include <ctime>
 #include <functional>
-#include <vector>
 
 #include <absl/time/clock.h>
 #include <absl/time/time.h>
+
+#include "runtime/numerics/median.h"
 
 namespace switchyard {
 
@@ -27,13 +27,6 @@ inline double cpu_milliseconds(const std::function<void()>& work) {
   const double start = now();
   work();
   return now() - start;
-}
-
-// 0 of none.
-inline double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace switchyard
