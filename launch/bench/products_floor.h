@@ -1,4 +1,4 @@
-// The products that a block of experts cannot do without.
+// The products that a part of a model cannot do without.
 #pragma once
 
 #include <cstdint>
@@ -9,23 +9,27 @@
 
 namespace switchyard {
 
-// FLOPs of one forward and backward of `rows` rows: 2 a multiply-add, three products for each matrix.
-double expert_flops(int64_t rows, int64_t width, int64_t pre_activation_width, int64_t expert_width);
+// y = x · weightᵀ of [rows, in] and [out, in], with the gradients of both in backward.
+struct WeightProduct {
+  int64_t rows, out, in;
+};
 
-// Computes just them, expert by expert, in tensors that are allocated once.
+// FLOPs of their forward and backward: 2 a multiply-add, three products for each weight.
+double flops_of(std::span<const WeightProduct> products);
+
+// Computes just them, one after another, in tensors that are allocated once.
 class ProductsFloor {
  public:
-  // `rows`: of each local expert. `dtype`: of operands; weight gradients are summed as in training.
-  ProductsFloor(std::span<const int64_t> rows, int64_t width, int64_t pre_activation_width, int64_t expert_width,
-                at::ScalarType dtype);
+  // `dtype`: of operands; weight gradients are summed as in training.
+  ProductsFloor(std::span<const WeightProduct> products, at::ScalarType dtype);
+  // Forward of all, then backward of all.
   void run();
 
  private:
-  struct Expert {
-    at::Tensor up_PD, down_DF, up_gradient_PD, down_gradient_DF;  // weights
-    at::Tensor x_RD, h_RP, a_RF, y_RD;                            // rows: in, before and after activation, out
+  struct Tensors {
+    at::Tensor weight_OI, gradient_OI, x_RI, y_RO;
   };
-  std::vector<Expert> experts_;
+  std::vector<Tensors> products_;
 };
 
 }  // namespace switchyard

@@ -1,18 +1,32 @@
-// Where a forward and a backward of an MoE layer were, from the spans that a Listener and the wires recorded.
+// Where a rank's time went, from the spans that a Listener and the wires recorded.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include <absl/status/statusor.h>
+
+#include "runtime/comm/communicator.h"
 #include "runtime/telemetry/recorder.h"
 
 namespace switchyard {
 
-// Milliseconds by part: "route" (gate, choice, losses, and every backward function that is no other's), "permute" (rows
-// into the order of experts and back), "experts" (products and activation), "combine" (weighted sums), "shared
-// experts"; of these without "wire": the time in which a collective was under way meanwhile, be it waited for or
-// hidden. Nothing is counted twice; what no span covers is missing.
-std::map<std::string, double> split_time(std::span<const Span> spans);
+// The part that a span counts for, from the names of the spans that hold it, outermost first, and its own; empty: none.
+using PartOf = std::function<std::string(std::span<const std::string_view> names)>;
+
+// Milliseconds by part. The time of a span of lane "compute" is its own without that of the spans in it, and without
+// "wire": the time in which one of the collectives in `spans` was under way meanwhile. Nothing is counted twice; what
+// belongs to no part is missing.
+std::map<std::string, double> split_time(std::span<const Span> spans, const PartOf& part_of);
+
+// Of a repeat, the mean over ranks of `parts`, the last of which is what the others leave of the `own_ms` that all
+// repeats took this rank. Collective over `world`; kCommunication.
+absl::StatusOr<std::map<std::string, double>> mean_split(const std::map<std::string, double>& split,
+                                                         const std::vector<std::string>& parts, double own_ms,
+                                                         int64_t repeats, Communicator& world);
 
 }  // namespace switchyard

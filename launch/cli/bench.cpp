@@ -1,7 +1,6 @@
+#include "launch/cli/bench.h"
+
 #include <iostream>
-#include <memory>
-#include <optional>
-#include <string>
 
 #include <ATen/Parallel.h>
 #include <CLI/App.hpp>
@@ -9,37 +8,30 @@
 #include <CLI/Formatter.hpp>
 #include <absl/strings/numbers.h>
 #include <absl/strings/strip.h>
+#include <absl/time/clock.h>
 
-#include "launch/bench/layer_bench.h"
-#include "launch/bench/report.h"
-#include "launch/cli/command.h"
+#include "launch/bench/tier_bytes.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
-#include "runtime/base/status.h"
-#include "runtime/comm/agreement.h"
+#include "launch/train/console.h"
 
 namespace switchyard {
 namespace {
 
-constexpr char kAbout[] = "Measures what this machine, or this job's machines, do with a part of a model.";
+constexpr char kAbout[] = "Measures what this machine, or this job's machines, do with a model or a part of one.";
 
-constexpr char kLayerAbout[] =
-    "An MoE layer, forward and backward, with its experts spread over the ranks: its time beside the time of its "
-    "matrix products alone and the best of one large product, where the rest goes, and what travels.";
+}  // namespace
 
-constexpr char kExamples[] = R"(Examples:
-  switchyard bench layer
-  mpirun -n 2 switchyard bench layer --experts 64 --experts-per-token 8 --expert-width 256 --skew zipf:1.2
-  mpirun -n 2 switchyard bench layer --precision fp32 --json > before.json
-  mpirun -n 2 switchyard bench layer --precision fp32 --baseline before.json)";
+void add_bench_arguments(CLI::App& bench, BenchArguments& arguments) {
+  bench.add_option("--threads", arguments.threads, "Threads a rank; default: the cores that it is bound to")
+      ->check(CLI::PositiveNumber);
+  bench.add_option("--baseline", arguments.baseline, "Compare with what --json printed earlier");
+  bench.add_flag("--json", arguments.json, "Print JSON instead of a table");
+}
 
-struct Arguments {
-  LayerBenchOptions layer;
-  std::string skew;
-  std::string baseline;
-  int threads = 0;
-  bool json = false;
-};
+CLI::Option* add_size(CLI::App& bench, const char* name, int64_t& value, const char* about) {
+  return bench.add_option(name, value, about)->check(CLI::Range(int64_t{1}, int64_t{1} << 30))->capture_default_str();
+}
 
 absl::Status parse_skew(const std::string& text, double& skew) {
   absl::string_view number = text;
@@ -50,79 +42,43 @@ absl::Status parse_skew(const std::string& text, double& skew) {
   return error(ErrorCategory::kUsage, "--skew " + text + ": give zipf:EXPONENT, such as zipf:1.2");
 }
 
-absl::Status run(const Arguments& arguments, MpiSession& session) {
-  Communicator& world = session.world();
-  LayerBenchOptions options = arguments.layer;
-  SY_RETURN_IF_ERROR(agree(world, parse_skew(arguments.skew, options.skew)));
-  SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(), .config_text = ""}));
+absl::StatusOr<BenchPlace> start_bench(const BenchArguments& arguments, const std::string& config_text,
+                                       Communicator& world) {
+  SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(), .config_text = config_text}));
   at::set_num_threads(arguments.threads > 0 ? arguments.threads : start.threads);
-  const bool speaks = world.rank() == 0;
-  std::optional<LayerBench> baseline;  // on rank 0
-  if (!arguments.baseline.empty()) {
-    absl::StatusOr<LayerBench> read = LayerBench();
-    if (speaks) read = read_baseline(arguments.baseline, options, world.size(), at::get_num_threads());
-    SY_RETURN_IF_ERROR(broadcast_status(world, read.status()));
-    baseline = *std::move(read);
-  }
-  if (speaks && !arguments.json) std::cout << start.report << std::endl;
-
-  auto recorder = std::make_shared<Recorder>();
-  session.observe([recorder, record = record_layer_wires(*recorder)](const FinishedOperation& done) { record(done); });
-  SY_ASSIGN_OR_RETURN(const LayerBench result, bench_layer(options, *recorder, world));
-  if (!speaks) return absl::OkStatus();
-  std::cout << (arguments.json ? bench_json(options, result, world.size()) + "\n"
-                               : bench_table(options, result, world.size(), baseline))
-            << std::flush;
-  return absl::OkStatus();
+  BenchPlace place{.threads = at::get_num_threads()};
+  for (const RankFacts& rank : start.facts) place.cpus.push_back(rank.binding.cpus);
+  if (world.rank() == 0 && !arguments.json) std::cout << start.report << std::endl;
+  return place;
 }
 
-}  // namespace
+std::shared_ptr<Recorder> listening_recorder(MpiSession& session, const std::string& groups) {
+  auto recorder = std::make_shared<Recorder>();
+  session.observe(
+      [recorder, record = record_wires_and_bytes(*recorder, groups)](const FinishedOperation& done) { record(done); });
+  return recorder;
+}
+
+BenchProgress bench_progress(const BenchArguments& arguments, const Communicator& world) {
+  if (world.rank() != 0 || arguments.json) return nullptr;
+  constexpr absl::Duration kPatience = absl::Seconds(10);
+  return [terminal = output_is_terminal(), told = absl::Now()](int64_t done, int64_t repeats) mutable {
+    if (terminal) {
+      std::cout << "\r\x1b[K";
+      if (done < repeats) std::cout << "measured " << done << " of " << repeats;
+      std::cout << std::flush;
+    } else if (done < repeats && absl::Now() - told > kPatience) {
+      told = absl::Now();
+      std::cout << "measured " << done << " of " << repeats << std::endl;
+    }
+  };
+}
 
 void add_bench(CLI::App& app, Command& command) {
-  CLI::App* group = app.add_subcommand("bench", kAbout);
-  group->require_subcommand(1);
-  CLI::App* layer = group->add_subcommand("layer", kLayerAbout);
-  const auto arguments = std::make_shared<Arguments>();
-  LayerBenchOptions& options = arguments->layer;
-  const auto size = [layer](const char* name, int64_t& value, const char* about) {
-    layer->add_option(name, value, about)->check(CLI::Range(int64_t{1}, int64_t{1} << 30))->capture_default_str();
-  };
-  size("--tokens", options.tokens, "Tokens of each rank");
-  size("--width", options.width, "Of a token");
-  size("--expert-width", options.expert_width, "Hidden width of an expert");
-  size("--experts", options.experts, "Experts of the layer");
-  size("--experts-per-token", options.experts_per_token, "Experts that each token goes to");
-  size("--repeats", options.repeats, "How often it is measured; medians are shown");
-  layer
-      ->add_option("--dispatcher", options.dispatcher,
-                   "all_to_all, deduplicated or hierarchical, as in parallel.dispatcher")
-      ->check(CLI::IsMember({"all_to_all", "deduplicated", "hierarchical"}))
-      ->capture_default_str();
-  layer->add_option("--chunks", options.chunks, "As parallel.dispatch_chunks")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  layer->add_option("--activation", options.activation, "Of the experts: swiglu, gelu or relu")
-      ->check(CLI::IsMember({"swiglu", "gelu", "relu"}))
-      ->capture_default_str();
-  layer->add_option("--router", options.router, "Any of model.moe.router.kind")
-      ->check(CLI::IsMember(
-          {"softmax", "sigmoid", "noisy_top_k", "top_p", "expert_choice", "sinkhorn", "hash", "bayesian", "dense"}))
-      ->capture_default_str();
-  layer->add_option("--precision", options.precision, "Of products: bf16, fp32 or fp64")
-      ->check(CLI::IsMember({"bf16", "fp32", "fp64"}))
-      ->capture_default_str();
-  layer->add_option("--expert-tensor", options.expert_tensor, "Ranks that share each expert")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  layer->add_option("--skew", arguments->skew, "Draw the experts instead of routing: zipf:1.2 is 1/i^1.2 for the i-th");
-  layer->add_option("--threads", arguments->threads, "Threads a rank; default: the cores that it is bound to")
-      ->check(CLI::PositiveNumber);
-  layer->add_option("--baseline", arguments->baseline, "Compare with what --json printed earlier");
-  layer->add_flag("--json", arguments->json, "Print JSON instead of a table");
-  layer->footer(kExamples);
-  layer->callback([&command, arguments] {
-    command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };
-  });
+  CLI::App* bench = app.add_subcommand("bench", kAbout);
+  bench->require_subcommand(1);
+  add_bench_layer(*bench, command);
+  add_bench_all_to_all(*bench, command);
 }
 
 }  // namespace switchyard

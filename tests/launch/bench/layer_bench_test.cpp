@@ -5,8 +5,7 @@
 #include "launch/bench/products_floor.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
-#include "runtime/comm/host_communicator.h"
-#include "tests/support/ranks.h"
+#include "tests/launch/bench/bench_ranks.h"
 
 namespace switchyard {
 namespace {
@@ -21,21 +20,10 @@ LayerBenchOptions small() {
           .repeats = 3};
 }
 
-LayerBench bench(const LayerBenchOptions& options, int ranks, const LoopbackOptions& loopback = {}) {
-  LayerBench result;
-  run_ranks(
-      ranks,
-      [&](Communicator& world) {
-        Recorder recorder;
-        auto& wires = dynamic_cast<HostCommunicator&>(world);
-        wires.observe(record_layer_wires(recorder));
-        const absl::StatusOr<LayerBench> mine = bench_layer(options, recorder, world);
-        ASSERT_TRUE(mine.ok()) << mine.status();
-        if (world.rank() == 0) result = *mine;
-        wires.observe(nullptr);
-      },
-      loopback);
-  return result;
+LayerBench bench(const LayerBenchOptions& options, int ranks, const std::vector<int>& nodes = {}) {
+  return bench_on_ranks<LayerBench>(ranks, nodes, "/dispatch", [&](Recorder& recorder, Communicator& world) {
+    return bench_layer(options, recorder, world);
+  });
 }
 
 TEST(LayerBench, EveryPartTakesTime) {
@@ -44,9 +32,7 @@ TEST(LayerBench, EveryPartTakesTime) {
   EXPECT_GT(result.backward_ms, 0);
   EXPECT_GT(result.floor_ms, 0);
   EXPECT_GT(result.peak_gflops, 0);
-  for (const char* part : {"route", "permute", "wire", "experts", "combine", "rest"}) {
-    EXPECT_GT(result.split_ms.at(part), 0) << part;
-  }
+  for (const std::string& part : layer_parts()) EXPECT_GT(result.split_ms.at(part), 0) << part;
   // Six products of [rows, 32] and widths 32 (gate and up) and 16, two FLOPs a multiply-add.
   EXPECT_DOUBLE_EQ(result.gflops, 6.0 * (64 * 2) * 32 * (32 + 16) / 1e9);
 }
@@ -55,13 +41,13 @@ TEST(LayerBench, EveryPartTakesTime) {
 TEST(LayerBench, BytesByTierAddUpToAllRows) {
   const double all = 4.0 * (64 * 2) * 32 * sizeof(float);
   const LayerBench alone = bench(small(), 1);
-  EXPECT_EQ(alone.own_bytes, all);
-  EXPECT_EQ(alone.node_bytes + alone.remote_bytes, 0);
-  const LayerBench spread = bench(small(), 4, {.nodes = {0, 0, 1, 1}});
+  EXPECT_EQ(alone.bytes.own, all);
+  EXPECT_EQ(alone.bytes.node + alone.bytes.remote, 0);
+  const LayerBench spread = bench(small(), 4, {0, 0, 1, 1});
   // Ranks also tell the three others how many rows each of two experts gets, in 8 bytes.
-  EXPECT_EQ(spread.own_bytes + spread.node_bytes + spread.remote_bytes, all + 3 * 2 * 8);
-  EXPECT_GT(spread.node_bytes, 0);
-  EXPECT_GT(spread.remote_bytes, spread.node_bytes);  // two ranks there, one here
+  EXPECT_EQ(spread.bytes.own + spread.bytes.node + spread.bytes.remote, all + 3 * 2 * 8);
+  EXPECT_GT(spread.bytes.node, 0);
+  EXPECT_GT(spread.bytes.remote, spread.bytes.node);  // two ranks there, one here
 }
 
 TEST(LayerBench, TheFloorIsOfTheBusiestRank) {

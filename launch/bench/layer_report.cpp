@@ -1,0 +1,86 @@
+#include "launch/bench/layer_report.h"
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/bench/baseline.h"
+#include "launch/bench/table.h"
+#include "runtime/base/status.h"
+
+namespace switchyard {
+namespace {
+
+nlohmann::json asked(const LayerBenchOptions& options, const BenchPlace& place) {
+  return {{"ranks", place.ranks()},
+          {"tokens", options.tokens},
+          {"width", options.width},
+          {"expert_width", options.expert_width},
+          {"experts", options.experts},
+          {"experts_per_token", options.experts_per_token},
+          {"dispatcher", options.dispatcher},
+          {"chunks", options.chunks},
+          {"activation", options.activation},
+          {"router", options.router},
+          {"precision", options.precision},
+          {"expert_tensor", options.expert_tensor},
+          {"skew", options.skew}};
+}
+
+}  // namespace
+
+std::string layer_table(const LayerBenchOptions& options, const LayerBench& result, const BenchPlace& place,
+                        const std::optional<LayerBench>& baseline) {
+  std::string text = absl::StrFormat(
+      "%d ranks x %d threads, %s, %s; %d tokens a rank, width %d; %d experts of width %d (%s), %d a token by %s%s\n\n",
+      place.ranks(), place.threads, options.precision, options.dispatcher, options.tokens, options.width,
+      options.experts, options.expert_width, options.activation, options.experts_per_token, options.router,
+      options.skew > 0 ? absl::StrFormat(", Zipf %.2g", options.skew) : "");
+  const auto before = [&](double LayerBench::*ms) { return baseline ? std::optional((*baseline).*ms) : std::nullopt; };
+  absl::StrAppend(
+      &text, time_row("forward", result.forward_ms, before(&LayerBench::forward_ms)),
+      time_row("backward", result.backward_ms, before(&LayerBench::backward_ms)),
+      time_row("both", result.ms, before(&LayerBench::ms),
+               absl::StrFormat("%.1f %% of the peak (%.0f GFLOP/s), %.1f %% of the products' speed",
+                               result.percent_of_peak(), result.peak_gflops, result.percent_of_floor())),
+      split_rows(result.split_ms, layer_parts(), baseline ? std::optional(baseline->split_ms) : std::nullopt),
+      time_row("products alone", result.floor_ms, before(&LayerBench::floor_ms)));
+  absl::StrAppendFormat(&text, "\n%s\nload max/mean %.2f; peak memory %s a rank\n", tiers_text(result.bytes),
+                        result.load_imbalance, bytes_text(result.memory_bytes));
+  if (baseline) absl::StrAppend(&text, kRatioNote);
+  return text;
+}
+
+std::string layer_json(const LayerBenchOptions& options, const LayerBench& result, const BenchPlace& place) {
+  nlohmann::json json{{"layer", asked(options, place)},
+                      {"ms", result.ms},
+                      {"forward_ms", result.forward_ms},
+                      {"backward_ms", result.backward_ms},
+                      {"floor_ms", result.floor_ms},
+                      {"gflops", result.gflops},
+                      {"peak_gflops", result.peak_gflops},
+                      {"percent_of_peak", result.percent_of_peak()},
+                      {"percent_of_floor", result.percent_of_floor()},
+                      {"split_ms", result.split_ms},
+                      {"bytes", to_json(result.bytes)},
+                      {"load_imbalance", result.load_imbalance},
+                      {"memory_bytes", result.memory_bytes}};
+  add_place(place, json);
+  return json.dump(2);
+}
+
+absl::StatusOr<LayerBench> read_layer_baseline(const std::string& path, const LayerBenchOptions& options,
+                                               const BenchPlace& place) {
+  LayerBench result;
+  const auto take = [&result](const nlohmann::json& json) {
+    result.forward_ms = json.at("forward_ms");
+    result.backward_ms = json.at("backward_ms");
+    result.ms = json.at("ms");
+    result.floor_ms = json.at("floor_ms");
+    result.split_ms = json.at("split_ms").get<std::map<std::string, double>>();
+  };
+  SY_RETURN_IF_ERROR(read_baseline(path, "layer", asked(options, place), place, take));
+  return result;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,62 @@
+#include "launch/bench/own_rows.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "launch/bench/tier_bytes.h"
+#include "parallel/topology/placement.h"
+
+namespace switchyard {
+namespace {
+
+class OwnRows final : public Dispatcher {
+ public:
+  OwnRows(std::unique_ptr<Dispatcher> dispatcher, Recorder& recorder, Placement placement, int index)
+      : dispatcher_(std::move(dispatcher)), recorder_(recorder), placement_(std::move(placement)), index_(index) {}
+
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
+    if (recorder_.records_spans()) {
+      const int64_t passes = at::GradMode::is_enabled() ? 4 : 2;  // a forward that is computed again has no backward
+      record_own_bytes(recorder_, passes * own_slots(routing) * x_TD.size(1) * x_TD.element_size());
+    }
+    return dispatcher_->begin_dispatch(x_TD, routing);
+  }
+  Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
+  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                           const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->begin_combine(y_RD, weights_N, plan);
+  }
+  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                         const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->end_combine(begun, weights_N, plan);
+  }
+
+ private:
+  int64_t own_slots(const Routing& routing) const {
+    const at::Tensor experts_N = routing.experts.contiguous();
+    const auto* ids = experts_N.const_data_ptr<int64_t>();
+    return std::count_if(ids, ids + experts_N.numel(), [this](int64_t e) { return placement_.owner[e] == index_; });
+  }
+
+  const std::unique_ptr<Dispatcher> dispatcher_;
+  Recorder& recorder_;
+  const Placement placement_;
+  const int index_;  // of this rank along the expert axis
+};
+
+}  // namespace
+
+Decorators record_own_rows(Recorder& recorder, int64_t experts, const Mesh& mesh) {
+  Decorators decorators;
+  decorators.dispatcher = [&recorder, experts, &mesh](std::unique_ptr<Dispatcher> dispatcher) {
+    return std::make_unique<OwnRows>(std::move(dispatcher), recorder,
+                                     Placement::contiguous(experts, mesh.size(Axis::kExpert)),
+                                     mesh.index(Axis::kExpert));
+  };
+  return decorators;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,58 @@
+// switchyard bench, from the command line to the table.
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/launch/cli/command_line.h"
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST_F(CommandLine, BenchHelpIsForAPerson) {
+  for (const std::string command : {"bench layer", "bench all-to-all"}) {
+    const Outcome help = run(command + " --help");
+    EXPECT_EQ(help.code, 0);
+    EXPECT_THAT(help.out, HasSubstr("Examples:"));
+    EXPECT_THAT(help.out, HasSubstr("switchyard " + command));
+  }
+}
+
+TEST_F(CommandLine, BenchAllToAllComparesWithItsOwnJson) {
+  const std::string bench = "bench all-to-all --tokens 64 --experts-per-token 8 --repeats 1 ";
+  const Outcome json = run_ranks(2, bench + "--json");
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto parsed = nlohmann::json::parse(json.out, nullptr, false);
+  ASSERT_FALSE(parsed.is_discarded()) << json.out;
+  // All 8 experts of a token, four of them elsewhere, in rows of 512 numbers of two bytes.
+  EXPECT_EQ(parsed["sizes"].back()["max_bytes"], 64 * 4 * 512 * 2);
+  EXPECT_EQ(parsed["sizes"].back()["bytes"]["same_node"], 64 * 4 * 512 * 2);
+  EXPECT_EQ(parsed["cpus"].size(), 2u);
+
+  const std::string path = file("before.json", json.out);
+  const Outcome table = run_ranks(2, bench + "--baseline " + path);
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("those of 64 tokens a rank, whole and in chunks; 8 of 8 experts a token"));
+  EXPECT_THAT(table.out, HasSubstr("x: times as fast as the baseline"));
+  const Outcome other = run_ranks(2, bench + "--width 8 --baseline " + path);
+  EXPECT_EQ(other.code, 64);
+  EXPECT_THAT(other.err, HasSubstr("is of something else: width 512 instead of 8"));
+  EXPECT_EQ(errors_in(other.err), 1);
+}
+
+TEST_F(CommandLine, BenchRefusesWhatItCannotMeasure) {
+  const auto refused = [this](const std::string& arguments, int code, const std::string& says) {
+    const Outcome outcome = run("bench " + arguments);
+    EXPECT_EQ(outcome.code, code) << arguments;
+    EXPECT_THAT(outcome.err, HasSubstr(says));
+    EXPECT_EQ(errors_in(outcome.err), 1);
+  };
+  refused("all-to-all --tokens 8 --skew flat", 64, "give zipf:EXPONENT");
+  refused("all-to-all --skew zipf:1.2", 64, "--tokens");
+  refused("all-to-all --tokens 8 --experts 2 --experts-per-token 3", 78, "more than the 2 of --experts");
+  refused("all-to-all --baseline none.json", 66, "none.json");
+}
+
+}  // namespace
+}  // namespace switchyard
