@@ -79,6 +79,7 @@ void add_bench(CLI::App& app, Command& command) {
   bench->require_subcommand(1);
   add_bench_layer(*bench, command);
   add_bench_all_to_all(*bench, command);
+  add_bench_step(*bench, command);
 }
 
 }  // namespace switchyard

@@ -61,5 +61,6 @@ BenchProgress bench_progress(const BenchArguments& arguments, const Communicator
 // One file each.
 void add_bench_layer(CLI::App& bench, Command& command);
 void add_bench_all_to_all(CLI::App& bench, Command& command);
+void add_bench_step(CLI::App& bench, Command& command);
 
 }  // namespace switchyard

@@ -8,10 +8,14 @@ namespace switchyard {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
+
+constexpr char kSmallConfig[] =
+    "{run: {device: cpu}, data: {train: random, sequence: 8}, train: {global_batch: 4, precision: fp32},\n"
+    " model: {width: 16, layers: 1, vocabulary: 32, attention: {heads: 2, kv_heads: 1, head_width: 8},\n"
+    "         moe: {experts: 4, experts_per_token: 2, expert_width: 16}}, parallel: {expert: 2}}\n";
 
 TEST_F(CommandLine, BenchHelpIsForAPerson) {
-  for (const std::string command : {"bench layer", "bench all-to-all"}) {
+  for (const std::string command : {"bench layer", "bench all-to-all", "bench step"}) {
     const Outcome help = run(command + " --help");
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Examples:"));
@@ -41,6 +45,21 @@ TEST_F(CommandLine, BenchAllToAllComparesWithItsOwnJson) {
   EXPECT_EQ(errors_in(other.err), 1);
 }
 
+TEST_F(CommandLine, BenchStepWritesNothingButItsResult) {
+  const std::string bench = "bench step " + file("x.yaml", kSmallConfig) + " run.dir=" + folder_ + "/run --repeats 2 ";
+  const Outcome json = run_ranks(2, bench + "--json");
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto parsed = nlohmann::json::parse(json.out, nullptr, false);
+  ASSERT_FALSE(parsed.is_discarded()) << json.out;
+  EXPECT_EQ(parsed["data"], "random tokens");
+  EXPECT_EQ(parsed["layout"]["expert"], 2);
+  const Outcome table = run_ranks(2, bench + "parallel.expert=1 --baseline " + file("before.json", json.out));
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("of random tokens; medians of 2 steps after 2"));
+  EXPECT_THAT(table.out, HasSubstr("x: times as fast as the baseline"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/run"));
+}
+
 TEST_F(CommandLine, BenchRefusesWhatItCannotMeasure) {
   const auto refused = [this](const std::string& arguments, int code, const std::string& says) {
     const Outcome outcome = run("bench " + arguments);
@@ -52,6 +71,11 @@ TEST_F(CommandLine, BenchRefusesWhatItCannotMeasure) {
   refused("all-to-all --skew zipf:1.2", 64, "--tokens");
   refused("all-to-all --tokens 8 --experts 2 --experts-per-token 3", 78, "more than the 2 of --experts");
   refused("all-to-all --baseline none.json", 66, "none.json");
+  refused("step " + folder_ + "/none.yaml", 66, "none.yaml");
+  const std::string config = file("x.yaml", kSmallConfig);
+  refused("step " + config + " data.train=no/such data.tokenizer=none.model", 66, "there is no none.model");
+  refused("step " + config + " run.device=cuda", 64, "run.device=cpu");
+  refused("step " + config + " model.attention.head=2", 78, "did you mean 'model.attention.heads'?");
 }
 
 }  // namespace
