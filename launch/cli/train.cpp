@@ -9,6 +9,7 @@
 
 #include "launch/cli/command.h"
 #include "launch/config/binder.h"
+#include "launch/trace/step_profile.h"
 #include "launch/trace/step_trace.h"
 #include "launch/train/signals.h"
 #include "runtime/base/status.h"
@@ -36,6 +37,7 @@ struct Arguments {
   bool dry_run = false;
   std::string trace;
   std::string trace_steps;
+  bool profile = false;
 };
 
 // Null without --trace. The wires of the session tell it what goes over them for as long as they are.
@@ -49,11 +51,20 @@ absl::StatusOr<std::shared_ptr<StepTrace>> open_trace(const Arguments& arguments
   return trace;
 }
 
+// Null without --profile. As a trace, told by the wires.
+std::shared_ptr<StepProfile> open_profile(const Arguments& arguments, MpiSession& session) {
+  if (!arguments.profile) return nullptr;
+  auto profile = std::make_shared<StepProfile>();
+  session.observe([profile, note = profile->observer()](const FinishedOperation& done) { note(done); });
+  return profile;
+}
+
 absl::Status run(const Arguments& arguments, MpiSession& session) {
   absl::StatusOr<RunConfig> config = read_config<RunConfig>(arguments.config, arguments.overrides);
   SY_RETURN_IF_ERROR(agree(session.world(), config.status()));
   session.set_timeout(absl::Seconds(config->communication.timeout));
   SY_ASSIGN_OR_RETURN(const std::shared_ptr<StepTrace> trace, agree(session.world(), open_trace(arguments, session)));
+  const std::shared_ptr<StepProfile> profile = open_profile(arguments, session);
   const std::string command = command_to_go_on(arguments.config, arguments.overrides, config->checkpoint.resume);
   // From here on, so that a signal that comes before the first step ends the run after it.
   const StopSignals signals;
@@ -61,7 +72,8 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
                 .dry_run = arguments.dry_run,
                 .command = command,
                 .stop_requested = [&signals] { return signals.received() != 0; },
-                .trace = trace.get()},
+                .trace = trace.get(),
+                .profile = profile.get()},
                session.world());
 }
 
@@ -91,6 +103,12 @@ void add_train(CLI::App& app, Command& command) {
       ->add_option("--trace-steps", arguments->trace_steps,
                    "Which steps, counted from 1: 7, or 7-9; default: the second and third that this start trains")
       ->needs(trace);
+  train
+      ->add_flag(
+          "--profile", arguments->profile,
+          "Note for every step in metrics.jsonl where its time is (seconds) and what all ranks send within hosts "
+          "and between them (sent); a microsecond or so a span")
+      ->excludes(trace);
   train->footer(kExamples);
   train->callback([&command, arguments] {
     command.distributed = [arguments](MpiSession& session) { return run(*arguments, session); };

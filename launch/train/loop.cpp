@@ -95,8 +95,12 @@ absl::Status run_steps(Job& job, const LoopOptions& options) {
     }
     const absl::Time step_start = absl::Now();
     if (options.console) options.console->progress(job.state.step + 1);
+    if (options.profile) options.profile->begin_step();
     SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
     StepMetrics metrics = metrics_of(job, outcome, absl::ToDoubleSeconds(absl::Now() - step_start), options);
+    if (options.profile) {
+      SY_ASSIGN_OR_RETURN(metrics.profile, options.profile->end_step(job.mesh.world()));
+    }
     SY_ASSIGN_OR_RETURN(const Shared shared, share(options.stop_requested(), job));
     metrics.memory_bytes = shared.memory_bytes;
 

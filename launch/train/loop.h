@@ -6,6 +6,7 @@
 
 #include <absl/status/status.h>
 
+#include "launch/trace/step_profile.h"
 #include "launch/trace/step_trace.h"
 #include "launch/train/console.h"
 #include "launch/train/job.h"
@@ -20,7 +21,8 @@ struct LoopOptions {
   std::function<bool()> stop_requested = [] { return false; };
   Console* console = nullptr;  // both on rank 0 only
   MetricsFile* metrics = nullptr;
-  StepTrace* trace = nullptr;  // on every rank, or on none
+  StepTrace* trace = nullptr;  // this and the next: on every rank, or on none
+  StepProfile* profile = nullptr;
 };
 
 // Runs the job from its present step to the last. Collective over all ranks. kStoppedEarly after any rank was asked to

@@ -48,6 +48,11 @@ Json layer_json(int64_t layer, const std::map<std::string, double>& figures) {
   return object;
 }
 
+void add_profile(const ProfiledStep& profile, Json& record) {
+  for (const char* part : kStepParts) record["seconds"][part] = profile.seconds.at(part);
+  record["sent"] = {{"node_bytes", profile.node_bytes}, {"remote_bytes", profile.remote_bytes}};
+}
+
 void add_use(const ExpertUse& use, Json& object) {
   object["coactivation"] = rounded(use.coactivation);
   object["pairs"] = Json::array();
@@ -73,6 +78,7 @@ std::string to_json(const StepMetrics& metrics) {
   record["memory_bytes"] = metrics.memory_bytes;
   if (metrics.mfu > 0) record["mfu"] = metrics.mfu;
   if (metrics.skipped) record["skipped"] = true;
+  if (metrics.profile) add_profile(*metrics.profile, record);
   for (const auto& [name, value] : metrics.moe) record["moe"][name] = value;
   for (const auto& [layer, figures] : metrics.moe_layers) record["moe"]["layers"].push_back(layer_json(layer, figures));
   if (metrics.validation_loss) record["validation_loss"] = *metrics.validation_loss;

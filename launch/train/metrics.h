@@ -9,6 +9,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include "launch/trace/step_profile.h"
 #include "launch/train/expert_use.h"
 #include "runtime/storage/file.h"
 
@@ -31,6 +32,7 @@ struct StepMetrics {
   std::map<int64_t, ExpertUse> expert_use;                      // of validation data
   std::map<std::string, double> moe;                            // MoeFigures::all
   std::map<int64_t, std::map<std::string, double>> moe_layers;  // MoeFigures::layers
+  std::optional<ProfiledStep> profile;
 };
 
 // One line, without its end. Numbers that are not finite become null.

@@ -106,8 +106,10 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   };
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
                       create_mesh(config, shape, device.device, wires ? *wires : world, tell));
-  Recorder untraced;
-  Recorder& recorder = options.trace ? options.trace->recorder() : untraced;
+  Recorder unused;
+  Recorder& recorder = options.trace     ? options.trace->recorder()
+                       : options.profile ? options.profile->recorder()
+                                         : unused;
   const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
   SY_RETURN_IF_ERROR(print_estimate(*job, console));
   if (options.dry_run) return absl::OkStatus();
@@ -143,7 +145,8 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
                                      .stop_requested = options.stop_requested,
                                      .console = console,
                                      .metrics = metrics ? &*metrics : nullptr,
-                                     .trace = options.trace}));
+                                     .trace = options.trace,
+                                     .profile = options.profile}));
   if (console) {
     console->line(absl::StrCat("done: ", job->state.step, " steps; checkpoints in ", checkpoints_folder(config),
                                ", metrics in ", config.run.dir, "/metrics.jsonl"));

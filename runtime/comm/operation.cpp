@@ -11,6 +11,7 @@
 #include "runtime/base/status.h"
 #include "runtime/comm/deadline.h"
 #include "runtime/comm/reduce.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 namespace {
@@ -61,9 +62,12 @@ void Operation::fail(const absl::Status& reason) {
 }
 
 absl::Status Operation::wait() {
-  Patience patience;
-  while (!poll()) patience.pause();
-  return status_;
+  if (poll()) return status_;
+  return in_span("wait", [this] {
+    Patience patience;
+    while (!poll()) patience.pause();
+    return status_;
+  });
 }
 
 bool Operation::advance() {

@@ -83,6 +83,10 @@ TEST(Metrics, AStepIsOneObjectWithTheDocumentedKeys) {
   more.validation_moe_layers = {{3, {{"entropy", 1.25}}}};
   more.expert_use[3] = {
       .coactivation = 1.0 / 3, .pairs = {{0, 2, 2.0 / 3}}, .sources = {{"de", {0.5, 0.25}}, {"fr", {0.5, 0.75}}}};
+  more.profile = {
+      .seconds = {{"experts", 1.5}, {"dispatch", 0}, {"dense", 0}, {"optimizer", 0}, {"wait", 0.5}, {"other", 0}},
+      .node_bytes = 10,
+      .remote_bytes = 20};
   more.loss = std::nan("");
   const auto full = nlohmann::json::parse(to_json(more));
   EXPECT_EQ(full["validation_loss"], 2.5);
@@ -92,6 +96,9 @@ TEST(Metrics, AStepIsOneObjectWithTheDocumentedKeys) {
   EXPECT_EQ(full["validation_moe"]["layers"],
             nlohmann::json::parse(R"([{"layer": 3, "entropy": 1.25, "coactivation": 0.3333, "pairs": [[0, 2, 0.6667]],
                                       "sources": {"de": [0.5, 0.25], "fr": [0.5, 0.75]}}])"));
+  EXPECT_EQ(full["seconds"]["experts"], 1.5);
+  EXPECT_EQ(full["seconds"]["wait"], 0.5);
+  EXPECT_EQ(full["sent"], nlohmann::json::parse(R"({"node_bytes": 10, "remote_bytes": 20})"));
   EXPECT_TRUE(full["loss"].is_null());
 }
 
