@@ -24,6 +24,7 @@ constexpr char kFooter[] = R"(From text to a trained model:
   mpirun -n 2 switchyard train configs/quickstart.yaml
   mpirun -n 2 switchyard evaluate runs/quickstart
   mpirun -n 4 switchyard verify configs/quickstart.yaml parallel.expert=4 --shrink
+  switchyard scale configs/quickstart.yaml --ranks 1,2 --axis expert
   switchyard checkpoint list runs/quickstart
   switchyard explain runs/quickstart --text README.md
 
@@ -56,6 +57,7 @@ int main(int argc, char** argv) {
   add_verify(app, command);
   add_prepare(app, command);
   add_bench(app, command);
+  add_scale(app, command);
   add_config(app, command);
   add_checkpoint(app, command);
   try {

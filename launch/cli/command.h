@@ -29,6 +29,7 @@ std::string command_to_go_on(const std::string& config, const std::vector<std::s
 
 void add_bench(CLI::App& app, Command& command);
 void add_train(CLI::App& app, Command& command);
+void add_scale(CLI::App& app, Command& command);
 void add_evaluate(CLI::App& app, Command& command);
 void add_explain(CLI::App& app, Command& command);
 void add_verify(CLI::App& app, Command& command);

@@ -59,4 +59,11 @@ std::optional<Launcher> find_launcher(const Environment& variable) {
   return from_slurm(variable);
 }
 
+std::optional<Allocation> find_allocation(const Environment& variable) {
+  if (!integer(variable, "SLURM_JOB_ID")) return std::nullopt;
+  return Allocation{.tasks = integer(variable, "SLURM_NTASKS").value_or(0),
+                    .tasks_of_host = integer(variable, "SLURM_NTASKS_PER_NODE").value_or(0),
+                    .cpus_a_task = integer(variable, "SLURM_CPUS_PER_TASK").value_or(0)};
+}
+
 }  // namespace switchyard

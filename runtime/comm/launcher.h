@@ -17,4 +17,12 @@ struct Launcher {
 // (std::getenv). Open MPI, MPICH and Intel MPI (Hydra), Slurm.
 std::optional<Launcher> find_launcher(const std::function<const char*(const char*)>& variable);
 
+// What Slurm has set aside for a batch script or a shell of salloc, in which srun starts jobs. 0: it was not asked for.
+struct Allocation {
+  int tasks, tasks_of_host, cpus_a_task;
+};
+
+// Absent outside an allocation.
+std::optional<Allocation> find_allocation(const std::function<const char*(const char*)>& variable);
+
 }  // namespace switchyard

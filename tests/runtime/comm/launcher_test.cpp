@@ -53,6 +53,21 @@ TEST(Launcher, MpirunInsideAnAllocationWins) {
          "mpirun", 1, 2);
 }
 
+TEST(Launcher, KnowsAnAllocationOfSlurm) {
+  const auto allocation_in = [](const std::map<std::string, std::string>& variables) {
+    return find_allocation([&](const char* name) {
+      const auto found = variables.find(name);
+      return found == variables.end() ? nullptr : found->second.c_str();
+    });
+  };
+  EXPECT_FALSE(allocation_in({{"SLURM_NTASKS", "4"}}).has_value());
+  const auto asked = allocation_in({{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "16"}, {"SLURM_NTASKS_PER_NODE", "8"}});
+  ASSERT_TRUE(asked.has_value());
+  EXPECT_EQ(asked->tasks, 16);
+  EXPECT_EQ(asked->tasks_of_host, 8);
+  EXPECT_EQ(asked->cpus_a_task, 0);  // not asked for
+}
+
 TEST(Launcher, NoneAndNonsense) {
   EXPECT_FALSE(found_in({}).has_value());
   EXPECT_FALSE(found_in({{"OMPI_COMM_WORLD_LOCAL_RANK", "x"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}}).has_value());
