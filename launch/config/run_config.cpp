@@ -51,7 +51,7 @@ absl::Status RunConfig::validate() const {
         "train.recompute=layer does not go with model.moe.share_layers: a layer that is computed again must be "
         "the only one that uses its experts");
   }
-  if (parallel.dispatch_chunks > 1 && moe.router.capacity.pad) {
+  if (parallel.dispatch_chunks != 1 && moe.router.capacity.pad) {
     return error(
         ErrorCategory::kBadConfig,
         "parallel.dispatch_chunks does not go with model.moe.router.capacity.pad: a chunk's rows are fewer than "

@@ -7,26 +7,25 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
+#include "launch/train/choose_chunks.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
+namespace {
 
-absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
-                                                  Communicator& world,
-                                                  const std::function<void(const std::string&)>& tell) {
-  SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
-  SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
-  const MoeConfig& moe = config.model.moe;
-  if (config.parallel.dispatcher != "auto" || moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;
+using Tell = std::function<void(const std::string&)>;
 
+absl::StatusOr<DispatcherKind> fastest_dispatcher(const RunConfig& config, const Mesh& mesh, c10::Device device,
+                                                  const Tell& tell) {
   const auto options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device);
-  SY_ASSIGN_OR_RETURN(const auto milliseconds, time_dispatchers({.width = config.model.width,
-                                                                 .experts = moe.experts,
-                                                                 .experts_per_token = moe.experts_per_token,
-                                                                 .options = options},
-                                                                *mesh));
+  SY_ASSIGN_OR_RETURN(const auto milliseconds,
+                      time_dispatchers({.width = config.model.width,
+                                        .experts = config.model.moe.experts,
+                                        .experts_per_token = config.model.moe.experts_per_token,
+                                        .options = options},
+                                       mesh));
   const auto fastest = std::min_element(milliseconds.begin(), milliseconds.end(),
                                         [](const auto& a, const auto& b) { return a.second < b.second; });
   std::vector<std::string> times;
@@ -35,8 +34,26 @@ absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const
     tell(absl::StrCat("dispatcher  ", dispatcher_name(fastest->first),
                       ", the fastest in a trial: ", absl::StrJoin(times, ", ")));
   }
+  return fastest->first;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
+                                                  Communicator& world, const Tell& tell) {
+  SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
+  SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
+  const bool which = config.parallel.dispatcher == "auto", chunks = config.parallel.dispatch_chunks == 0;
+  if (!(which || chunks) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;
+
   MeshShape settled = shape;
-  settled.dispatcher = fastest->first;
+  if (which) {
+    SY_ASSIGN_OR_RETURN(settled.dispatcher, fastest_dispatcher(config, *mesh, device, tell));
+  }
+  if (chunks) {
+    SY_ASSIGN_OR_RETURN(settled.dispatch_chunks, choose_chunks(config, *mesh, device));
+    if (tell) tell(absl::StrCat("chunks      ", settled.dispatch_chunks, ", by a model of wire and experts"));
+  }
   return Mesh::create(world, settled);
 }
 

@@ -9,7 +9,7 @@ namespace switchyard {
 
 class StopSignals {
  public:
-  StopSignals();   // one at a time: a bug otherwise
+  StopSignals();  // one at a time: a bug otherwise
   // Restores what was there, but SIGUSR1 is ignored from now on: a run that has ended has nothing to stop, and must not
   // be killed by it while it leaves MPI.
   ~StopSignals();

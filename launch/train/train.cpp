@@ -126,13 +126,14 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
   SY_RETURN_IF_ERROR(agree(world, console ? print_validation(*job, *console) : absl::OkStatus()));
   job->state.config = dump_yaml(config);
   job->state.vocabulary = vocabulary;
-  job->state.layout = RunLayout{.ranks = shape.ranks(),
-                                .threads = threads,
-                                .data = shape.data,
-                                .tensor = shape.tensor,
-                                .expert = shape.expert,
-                                .expert_tensor = shape.expert_tensor,
-                                .dispatcher = describe_dispatch(mesh->shape().dispatcher, shape.dispatch_chunks)};
+  job->state.layout =
+      RunLayout{.ranks = shape.ranks(),
+                .threads = threads,
+                .data = shape.data,
+                .tensor = shape.tensor,
+                .expert = shape.expert,
+                .expert_tensor = shape.expert_tensor,
+                .dispatcher = describe_dispatch(mesh->shape().dispatcher, mesh->shape().dispatch_chunks)};
   SY_RETURN_IF_ERROR(begin(*job, console));
   SY_RETURN_IF_ERROR(open_writer(*job));
 

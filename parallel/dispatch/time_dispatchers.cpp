@@ -1,6 +1,5 @@
 #include "parallel/dispatch/time_dispatchers.h"
 
-#include <algorithm>
 #include <chrono>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include "parallel/dispatch/make_dispatcher.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
+#include "runtime/numerics/median.h"
 #include "runtime/numerics/precision.h"
 
 namespace switchyard {
@@ -54,8 +54,7 @@ absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const Dispatch
     for (int i = 0; i < kRepeats; ++i) {
       SY_ASSIGN_OR_RETURN(times.emplace_back(), time_once(*dispatcher, x_TD, routing, mesh.world()));
     }
-    std::nth_element(times.begin(), times.begin() + kRepeats / 2, times.end());
-    milliseconds[kind] = times[kRepeats / 2];
+    milliseconds[kind] = median(std::move(times));
   }
   return milliseconds;
 } catch (const StatusError& failure) {

@@ -178,7 +178,7 @@ absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, 
   for (const DispatcherKind kind : {DispatcherKind::kDeduplicated, DispatcherKind::kHierarchical}) {
     if (config.dispatcher == dispatcher_name(kind)) shape.dispatcher = kind;
   }
-  shape.dispatch_chunks = config.dispatch_chunks;
+  shape.dispatch_chunks = std::max(1, config.dispatch_chunks);
   shape.kv_replica = kv_heads > 0 && shape.tensor > kv_heads ? static_cast<int>(shape.tensor / kv_heads) : 1;
   return shape;
 }

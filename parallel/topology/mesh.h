@@ -55,14 +55,16 @@ struct ParallelConfig {
       "hierarchical, one for each host, whose ranks hand on; auto: what is fastest in a trial at the start")
         .one_of({"all_to_all", "deduplicated", "hierarchical", "auto"});
     v("dispatch_chunks", dispatch_chunks,
-      "parts of a rank's tokens in a mixture layer; one travels while experts compute another")
-        .at_least(1);
+      "parts of a rank's tokens in a mixture layer; one travels while experts compute another; auto: what a model of "
+      "wire and experts, fitted at the start, makes fastest")
+        .zero_is("auto")
+        .at_least(0);
   }
 };
 
 // Impossible layouts are kBadConfig errors that give the sizes, the rule they break and the values that would work.
 // `kv_heads` (0: no attention) and `heads` must suit tensor: heads is a multiple of tensor, and kv_heads a multiple or
-// a divisor of it. Under auto the dispatcher is left as all_to_all.
+// a divisor of it. Under auto the dispatcher is left as all_to_all, and dispatch_chunks as 1.
 absl::StatusOr<MeshShape> resolve_mesh(const ParallelConfig& config, int ranks, int64_t heads, int64_t kv_heads);
 
 // A set of axes; ranks that differ only along them form a group.

@@ -79,7 +79,7 @@ TEST_P(Dispatching, StaysWithinTheBounds) {
 INSTANTIATE_TEST_SUITE_P(All, Dispatching,
                          testing::Combine(testing::Values("fp64", "fp32", "bf16"),
                                           testing::Values("all_to_all", "deduplicated", "hierarchical", "auto"),
-                                          testing::Values(1, 3)),
+                                          testing::Values(0, 1, 3)),
                          [](const auto& test) {
                            return std::get<0>(test.param) + "_" + std::get<1>(test.param) + "_" +
                                   std::to_string(std::get<2>(test.param));

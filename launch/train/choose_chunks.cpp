@@ -1,0 +1,98 @@
+#include "launch/train/choose_chunks.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "layers/ops/activation.h"
+#include "layers/ops/matmul.h"
+#include "parallel/dispatch/alpha_beta.h"
+#include "parallel/dispatch/chunk_pipeline.h"
+#include "runtime/base/check.h"
+#include "runtime/base/status.h"
+#include "runtime/comm/exchange.h"
+#include "runtime/numerics/median.h"
+#include "runtime/numerics/precision.h"
+
+namespace switchyard {
+namespace {
+
+constexpr int kRepeats = 3;
+
+// A layer's rows on one rank, as many to every rank as from it.
+struct Shape {
+  int64_t rows, width, pre_width, expert_width, experts;
+  at::TensorOptions options;
+};
+
+Shape shape_of(const RunConfig& config, const Mesh& mesh, c10::Device device) {
+  const MoeConfig& moe = config.model.moe;
+  const int64_t tokens = config.train.global_batch / config.train.accumulation * config.data.sequence /
+                         (mesh.size(Axis::kData) * mesh.size(Axis::kTensor));
+  const int64_t width = (moe.expert_width + mesh.size(Axis::kExpertTensor) - 1) / mesh.size(Axis::kExpertTensor);
+  return {.rows = std::max<int64_t>(1, tokens * moe.experts_per_token),
+          .width = config.model.width,
+          .pre_width = pre_activation_width(activation_from_name(moe.activation), width),
+          .expert_width = width,
+          .experts = std::max<int64_t>(1, moe.experts / mesh.size(Axis::kExpert)),
+          .options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device)};
+}
+
+// Milliseconds of work(part), the slowest rank's, fitted over parts of the rows, which stand for bytes. One run to warm
+// up, then medians.
+template <typename Work>
+absl::StatusOr<AlphaBeta> fit(const Mesh& mesh, const Work& work) {
+  std::vector<TimedTransfer> measured;
+  for (const double part : {1.0 / 16, 1.0 / 4, 1.0}) {
+    SY_RETURN_IF_ERROR(work(part));
+    std::vector<double> times;
+    for (int i = 0; i < kRepeats; ++i) {
+      SY_RETURN_IF_ERROR(mesh.world().barrier().wait());
+      const auto start = std::chrono::steady_clock::now();
+      SY_RETURN_IF_ERROR(work(part));
+      const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
+      SY_ASSIGN_OR_RETURN(times.emplace_back(), reduce_number(mesh.world(), taken.count(), ReduceOp::kMax));
+    }
+    measured.push_back({.bytes = part, .time = median(std::move(times))});
+  }
+  const std::optional<AlphaBeta> fitted = fit_alpha_beta(measured);
+  SY_CHECK(fitted.has_value());
+  return *fitted;
+}
+
+int64_t rows_of(double part, int64_t rows, int64_t divisor) {
+  return std::max<int64_t>(1, static_cast<int64_t>(part * static_cast<double>(rows)) / divisor);
+}
+
+}  // namespace
+
+absl::StatusOr<int> choose_chunks(const RunConfig& config, const Mesh& mesh, c10::Device device) {
+  const Shape shape = shape_of(config, mesh, device);
+  Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
+  const auto travel = [&](double part) {
+    const std::vector<int64_t> rows(group.size(), rows_of(part, shape.rows, group.size()));
+    const at::Tensor sent = at::ones({rows[0] * group.size(), shape.width}, shape.options);
+    return group.all_to_all(sent, rows, at::empty_like(sent), rows).wait();
+  };
+  const at::Tensor up_PD = at::ones({shape.pre_width, shape.width}, shape.options);
+  const at::Tensor down_DF = at::ones({shape.width, shape.expert_width}, shape.options);
+  const auto compute = [&](double part) {
+    const int64_t rows = rows_of(part, shape.rows, shape.experts);
+    const at::Tensor x_RD = at::ones({rows, shape.width}, shape.options);
+    const at::Tensor h_RP = at::empty({rows, shape.pre_width}, shape.options);
+    const at::Tensor a_RF = at::ones({rows, shape.expert_width}, shape.options);
+    for (int64_t e = 0; e < shape.experts; ++e) {
+      matmul(h_RP, x_RD, up_PD, {.transpose_b = true});
+      matmul(x_RD, a_RF, down_DF, {.transpose_b = true});
+    }
+    return absl::OkStatus();
+  };
+  SY_ASSIGN_OR_RETURN(const AlphaBeta wire, fit(mesh, travel));
+  SY_ASSIGN_OR_RETURN(const AlphaBeta experts, fit(mesh, compute));
+  return best_chunks({.wire = [&](double part) { return wire.time(part); },
+                      .compute = [&](double part) { return experts.time(part); }});
+}
+
+}  // namespace switchyard
