@@ -105,7 +105,10 @@ class Walk {
 
 std::map<std::string, double> split_time(std::span<const Span> spans, const PartOf& part_of) {
   Walk walk(united(spans, "wire"), part_of);
-  for (const Span* span : outer_first(spans, "compute")) walk.enter(*span);
+  for (const Span* span : outer_first(spans, "compute")) {
+    // A wait for the wires is the time of what waits, from which they are taken away.
+    if (span->name != "wait") walk.enter(*span);
+  }
   walk.leave_until(std::numeric_limits<int64_t>::max());
   return walk.take();
 }

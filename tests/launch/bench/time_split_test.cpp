@@ -18,6 +18,7 @@ std::string by_path(std::span<const std::string_view> names) {
 TEST(TimeSplit, CountsNothingTwice) {
   const std::vector<Span> spans{{"route", "compute", 0, 2 * kMs},
                                 {"dispatch", "compute", 3 * kMs, 9 * kMs},
+                                {"wait", "compute", 4 * kMs, 7 * kMs},  // is its time, too
                                 // Two operations that overlap, and one that goes on beyond what waits for it.
                                 {"all_to_all", "wire", 4 * kMs, 6 * kMs},
                                 {"all_to_all", "wire", 5 * kMs, 7 * kMs},
