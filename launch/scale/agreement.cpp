@@ -107,7 +107,8 @@ std::vector<LossCheck> check_losses(const std::vector<MeasuredRun>& runs, const 
     });
     const LossBounds bounds(run.plan, compared);
     if (alike != &run) {
-      const bool equal_bits = run.plan.config.parallel.dispatcher != "auto";
+      const ParallelConfig& parallel = run.plan.config.parallel;
+      const bool equal_bits = parallel.dispatcher != "auto" && parallel.dispatch_chunks != 0;
       checks.push_back(compare_losses(run, *alike, equal_bits ? nullptr : &bounds));
       continue;
     }

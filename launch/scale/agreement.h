@@ -18,7 +18,7 @@
 // it: balance losses are a part's.)
 //
 // In both modes runs that are repeated in the same layout give the same losses to the bit (within the bounds where each
-// run chooses its dispatcher by trial), and all losses are finite.
+// run chooses its dispatcher or chunks by trial), and all losses are finite.
 #pragma once
 
 #include <cstdint>
