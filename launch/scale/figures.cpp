@@ -11,6 +11,7 @@
 #include "launch/trace/step_profile.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/numerics/median.h"
 #include "runtime/storage/file.h"
 
 namespace switchyard {
@@ -90,13 +91,6 @@ RunFigures median_of(const std::vector<RunFigures>& runs) {
     seconds = over([&name = part](const RunFigures& run) { return run.seconds.at(name); });
   }
   return all;
-}
-
-double median(std::vector<double> values) {
-  SY_CHECK(!values.empty());
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 }  // namespace switchyard

@@ -32,7 +32,4 @@ absl::StatusOr<RunFigures> read_figures(const std::filesystem::path& metrics, in
 // Of each figure over several runs alike; losses are the first one's.
 RunFigures median_of(const std::vector<RunFigures>& runs);
 
-// The mean of the two in the middle of an even number. At least one value.
-double median(std::vector<double> values);
-
 }  // namespace switchyard

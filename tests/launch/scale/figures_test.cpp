@@ -71,10 +71,5 @@ TEST_F(Figures, NeedAProfile) {
   EXPECT_THAT(std::string(figures.status().message()), testing::HasSubstr("--profile"));
 }
 
-TEST(Median, IsTheMiddle) {
-  EXPECT_EQ(median({3, 1, 2}), 2);
-  EXPECT_EQ(median({4, 1, 2, 3}), 2.5);
-}
-
 }  // namespace
 }  // namespace switchyard
