@@ -32,7 +32,7 @@ Shape shape_of(const RunConfig& config, const Mesh& mesh, c10::Device device) {
   const int64_t tokens = config.train.global_batch / config.train.accumulation * config.data.sequence /
                          (mesh.size(Axis::kData) * mesh.size(Axis::kTensor));
   const int64_t width = (moe.expert_width + mesh.size(Axis::kExpertTensor) - 1) / mesh.size(Axis::kExpertTensor);
-  return {.rows = std::max<int64_t>(1, tokens * moe.experts_per_token),
+  return {.rows = std::max<int64_t>(1, tokens * moe.experts_per_token * mesh.size(Axis::kExpertTensor)),
           .width = config.model.width,
           .pre_width = pre_activation_width(activation_from_name(moe.activation), width),
           .expert_width = width,
@@ -52,6 +52,7 @@ absl::StatusOr<AlphaBeta> fit(const Mesh& mesh, const Work& work) {
       SY_RETURN_IF_ERROR(mesh.world().barrier().wait());
       const auto start = std::chrono::steady_clock::now();
       SY_RETURN_IF_ERROR(work(part));
+      SY_RETURN_IF_ERROR(mesh.world().barrier().wait());  // on a device, after its work
       const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
       SY_ASSIGN_OR_RETURN(times.emplace_back(), reduce_number(mesh.world(), taken.count(), ReduceOp::kMax));
     }
@@ -71,18 +72,22 @@ int64_t rows_of(double part, int64_t rows, int64_t divisor) {
 absl::StatusOr<int> choose_chunks(const RunConfig& config, const Mesh& mesh, c10::Device device) {
   const Shape shape = shape_of(config, mesh, device);
   Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
+  const int64_t to_each = rows_of(1, shape.rows, group.size()), of_each = rows_of(1, shape.rows, shape.experts);
+  const at::Tensor sent = at::ones({to_each * group.size(), shape.width}, shape.options),
+                   received = at::ones_like(sent);
   const auto travel = [&](double part) {
     const std::vector<int64_t> rows(group.size(), rows_of(part, shape.rows, group.size()));
-    const at::Tensor sent = at::ones({rows[0] * group.size(), shape.width}, shape.options);
-    return group.all_to_all(sent, rows, at::empty_like(sent), rows).wait();
+    const int64_t all = rows[0] * group.size();
+    return group.all_to_all(sent.narrow(0, 0, all), rows, received.narrow(0, 0, all), rows).wait();
   };
   const at::Tensor up_PD = at::ones({shape.pre_width, shape.width}, shape.options);
   const at::Tensor down_DF = at::ones({shape.width, shape.expert_width}, shape.options);
+  const at::Tensor x = at::ones({of_each, shape.width}, shape.options);
+  const at::Tensor h = at::ones({of_each, shape.pre_width}, shape.options);
+  const at::Tensor a = at::ones({of_each, shape.expert_width}, shape.options);
   const auto compute = [&](double part) {
     const int64_t rows = rows_of(part, shape.rows, shape.experts);
-    const at::Tensor x_RD = at::ones({rows, shape.width}, shape.options);
-    const at::Tensor h_RP = at::empty({rows, shape.pre_width}, shape.options);
-    const at::Tensor a_RF = at::ones({rows, shape.expert_width}, shape.options);
+    const at::Tensor x_RD = x.narrow(0, 0, rows), h_RP = h.narrow(0, 0, rows), a_RF = a.narrow(0, 0, rows);
     for (int64_t e = 0; e < shape.experts; ++e) {
       matmul(h_RP, x_RD, up_PD, {.transpose_b = true});
       matmul(x_RD, a_RF, down_DF, {.transpose_b = true});

@@ -1,4 +1,4 @@
-// The mesh of a run, with its dispatcher settled.
+// The mesh of a run, with dispatcher and chunks settled.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,9 @@
 namespace switchyard {
 
 // `shape`: what resolve_mesh made of config.parallel. Where parallel.dispatcher is auto, each kind is tried with rows
-// of the model's width on `device`, and the fastest is taken; `tell` gets a line on how they did. A dispatcher that the
-// hosts do not allow is kBadConfig. Collective over `world`, which the mesh borrows.
+// of the model's width on `device`, and the fastest is taken; where dispatch_chunks is, choose_chunks decides.
+// `tell` gets a line on each. A dispatcher that the hosts do not allow is kBadConfig. Collective over `world`, which
+// the mesh borrows.
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world,
                                                   const std::function<void(const std::string&)>& tell = {});

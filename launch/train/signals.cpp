@@ -35,8 +35,13 @@ StopSignals::StopSignals() {
 }
 
 StopSignals::~StopSignals() {
-  for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &before_[i], nullptr);
-  std::signal(SIGUSR1, SIG_IGN);
+  for (int i = 0; i < 3; ++i) {
+    if (kSignals[i] == SIGUSR1) {
+      std::signal(SIGUSR1, SIG_IGN);
+    } else {
+      sigaction(kSignals[i], &before_[i], nullptr);
+    }
+  }
   installed.store(false);
 }
 

@@ -10,8 +10,8 @@ namespace switchyard {
 class StopSignals {
  public:
   StopSignals();  // one at a time: a bug otherwise
-  // Restores what was there, but SIGUSR1 is ignored from now on: a run that has ended has nothing to stop, and must not
-  // be killed by it while it leaves MPI.
+  // Restores what was there for SIGTERM and SIGINT; SIGUSR1 is ignored from now on: a run that has ended has nothing to
+  // stop, and must not be killed by it while it leaves MPI.
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

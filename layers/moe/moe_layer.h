@@ -28,8 +28,7 @@ class MoeLayer {
   // experts together: what they give is added up, and weighed by the sigmoid of shared_gate_1D · x where there is one
   // (Qwen2-MoE). `chunks` > 1 does not go with a router that pads.
   MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher, std::shared_ptr<Experts> experts,
-           std::unique_ptr<FeedForward> shared, std::unique_ptr<Parameter> shared_gate_1D = nullptr,
-           int64_t chunks = 1);
+           std::unique_ptr<FeedForward> shared, std::unique_ptr<Parameter> shared_gate_1D, int64_t chunks);
 
   // x_tD: this rank's tokens, possibly none. Collective over the ranks of the routing population and of the dispatch
   // group. Failures of the wire are thrown as StatusError.

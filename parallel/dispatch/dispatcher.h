@@ -19,14 +19,16 @@ struct Routing {
   Routing of_tokens(int64_t begin, int64_t end) const;
 };
 
-// Frozen by dispatch, used by combine and by both backward passes.
+// Made by dispatch, used by combine and by both backward passes, by one of them at a time.
 class DispatchPlan {
  public:
   virtual ~DispatchPlan() = default;
 };
 
 struct Dispatched {
-  at::Tensor rows_RD;           // rows grouped by local expert (ascending id), within one by global token index
+  // Rows grouped by local expert (ascending id), within one by global token index; from a hierarchical dispatcher over
+  // hosts by the rank that handed them on first.
+  at::Tensor rows_RD;
   std::vector<int64_t> counts;  // rows of each local expert; sums to R
   std::shared_ptr<const DispatchPlan> plan;
 };
@@ -36,7 +38,8 @@ struct Dispatched {
 // the same. Failures of the wire are thrown as StatusError.
 //
 // Each is made of a beginning, which puts rows on the wire, and an end, which waits for them; what lies between, in the
-// backward too, is done meanwhile. Every beginning is ended, by the dispatcher that began it, and several may be open.
+// backward too, is done meanwhile. Every beginning is ended, by the dispatcher that began it. Several may be
+// open, of one plan only one.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;

@@ -7,6 +7,7 @@
 #include "parallel/dispatch/local.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
@@ -33,15 +34,17 @@ std::unique_ptr<Dispatcher> make_dispatcher(DispatcherKind kind, const Placement
 }
 
 absl::Status check_dispatcher(DispatcherKind kind, const Mesh& mesh) {
+  if (kind != DispatcherKind::kHierarchical) return absl::OkStatus();
   const int expert_tensor = mesh.size(Axis::kExpertTensor);
-  if (kind != DispatcherKind::kHierarchical || Domains::by_node(dispatch_group(mesh)).keep_together(expert_tensor)) {
-    return absl::OkStatus();
+  absl::Status apart;
+  if (!Domains::by_node(dispatch_group(mesh)).keep_together(expert_tensor)) {
+    apart = error(
+        ErrorCategory::kBadConfig,
+        absl::StrCat("parallel.dispatcher=hierarchical needs the ranks that share an expert on one host, but "
+                     "parallel.expert_tensor=",
+                     expert_tensor, " spans hosts; use deduplicated, or place ranks that follow one another together"));
   }
-  return error(
-      ErrorCategory::kBadConfig,
-      absl::StrCat("parallel.dispatcher=hierarchical needs the ranks that share an expert on one host, but "
-                   "parallel.expert_tensor=",
-                   expert_tensor, " spans hosts; use deduplicated, or place ranks that follow one another together"));
+  return agree(mesh.world(), apart);  // other dispatch groups may lie otherwise
 }
 
 }  // namespace switchyard

@@ -28,7 +28,7 @@ void finish(RowExchange::Arrival& arrival) {
 // Rows on their way, in `rows_RD` once delivering has ended.
 void begin_delivery(const RowExchange& plan, const at::Tensor& wire_WD, const at::Tensor& rows_RD) {
   SY_CHECK(plan.delivering == nullptr);
-  plan.delivering = plan.deliver(wire_WD, rows_RD);
+  plan.delivering = plan.deliver(wire_WD, rows_RD.detach());  // the graph of rows_RD holds the plan
 }
 
 void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {

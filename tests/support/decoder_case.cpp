@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "launch/train/assemble.h"
 #include "parallel/gradient/clip.h"
 #include "parallel/gradient/reducer.h"
 #include "parallel/optimizer/adamw.h"
@@ -76,7 +75,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
   shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
   const auto train = [&](const Mesh& mesh) {
     auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype).device(what.device), what.recompute,
-                          what.seed, mesh);
+                          what.seed, mesh, what.decorators);
     // Small buckets, so that there are several of each kind.
     GradientReducer reducer(model->parameters(), mesh, {.bucket_bytes = 4096});
     ShardedAdamW optimizer(reducer, mesh, what.optimizer);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/train/assemble.h"
 #include "layers/models/decoder/config.h"
 #include "parallel/optimizer/config.h"
 #include "tests/support/mesh.h"
@@ -24,6 +25,7 @@ struct DecoderCase {
   std::vector<GlobalStep> steps;  // as many
   int64_t parts = 1;
   uint64_t seed = 7;
+  Decorators decorators;
   std::vector<int> nodes;  // the host that each rank pretends to be on; empty: one for all
   // Replaces the initialisation from the seed: parameters by name, whole.
   std::map<std::string, at::Tensor> initial;

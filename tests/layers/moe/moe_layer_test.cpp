@@ -50,7 +50,7 @@ std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) 
       std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor)),
       std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context,
                                 expert_sharing_from_name(config.share)),
-      std::move(shared), std::move(shared_gate));
+      std::move(shared), std::move(shared_gate), mesh.shape().dispatch_chunks);
 }
 
 void run(const Case& c, const MeshShape& shape, Result& result) {

@@ -1,5 +1,7 @@
 // The whole decoder on many layouts against one rank: losses, norms, every gradient, every parameter after five steps.
 
+#include <atomic>
+
 #include <gtest/gtest.h>
 
 #include "tests/layers/models/decoder/equal_runs.h"
@@ -68,6 +70,30 @@ TEST(Layouts, GeluExpertsWithoutRenormalisationEqualOneRank) {
   expect_equal_runs(run_decoder(what, mesh_shape(6, 3, 3, 2)), run_decoder(what, mesh_shape(1)), 1e-9, difference);
 }
 
+// Counts what a layer asks of its dispatcher.
+class CountingDispatcher : public Dispatcher {
+ public:
+  CountingDispatcher(std::unique_ptr<Dispatcher> dispatcher, std::atomic<int>& dispatches)
+      : dispatcher_(std::move(dispatcher)), dispatches_(dispatches) {}
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
+    ++dispatches_;
+    return dispatcher_->begin_dispatch(x_TD, routing);
+  }
+  Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
+  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                           const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->begin_combine(y_RD, weights_N, plan);
+  }
+  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                         const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->end_combine(begun, weights_N, plan);
+  }
+
+ private:
+  const std::unique_ptr<Dispatcher> dispatcher_;
+  std::atomic<int>& dispatches_;
+};
+
 struct Dispatching {
   DispatcherKind kind;
   MeshShape shape;
@@ -85,11 +111,26 @@ TEST_P(Dispatchers, EqualOneRankInFp64) {
   DecoderCase what = small_decoder_case();
   what.nodes = how.nodes;
   what.model.moe.experts_per_token = 4;
+  std::atomic<int> dispatches = 0;
+  what.decorators.dispatcher = [&](std::unique_ptr<Dispatcher> dispatcher) {
+    return std::make_unique<CountingDispatcher>(std::move(dispatcher), dispatches);
+  };
   static const DecoderRun reference = [what]() mutable {
     what.nodes.clear();
+    what.decorators = {};
     return run_decoder(what, mesh_shape(1));
   }();
   expect_equal_runs(run_decoder(what, shape), reference, 1e-9, difference);
+  const auto mixtures = what.model.layers - what.model.moe.first_dense;
+  EXPECT_EQ(dispatches, how.chunks * mixtures * what.parts * static_cast<int64_t>(what.steps.size()) * shape.ranks());
+}
+
+TEST(Chunks, RecomputedChunksEqualOneRankInFp64) {
+  DecoderCase what = small_decoder_case();
+  what.recompute = true;
+  MeshShape shape = mesh_shape(6, 3, 3, 2);
+  shape.dispatch_chunks = 3;
+  expect_equal_runs(run_decoder(what, shape), reference_run(), 1e-9, difference);
 }
 
 // In one chunk and in more than some ranks have tokens. Several hosts of equal and of unequal size, experts that ranks
