@@ -35,8 +35,8 @@ TEST_F(ResumeTest, CheckpointsSayWhatSavedThem) {
   expect_done(config("run", {"train.steps=2"}), 1);
   EXPECT_THAT(
       testing::internal::GetCapturedStdout(),
-      HasSubstr("saved by 2 ranks of 1 thread (data 2, tensor 1, expert 2, expert_tensor 1), goes on with 1 rank "
-                "of 1 thread"));
+      HasSubstr("saved by 2 ranks of 1 thread (data 2, tensor 1, expert 2, expert_tensor 1, all_to_all), goes on with "
+                "1 rank of 1 thread"));
 }
 
 // Flips a bit in the middle of a file of the checkpoint.
