@@ -12,6 +12,7 @@
 #include "launch/bench/products_floor.h"
 #include "launch/bench/time_split.h"
 #include "launch/config/run_config.h"
+#include "launch/trace/mixture_spans.h"
 #include "launch/train/assemble.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/parameter/initialise.h"
@@ -146,21 +147,8 @@ std::vector<WeightProduct> floor_products(const LayerBenchOptions& options, cons
 
 // By span; other backward functions are the router's, which has many kinds.
 std::string part_of(std::span<const std::string_view> names) {
-  static const std::map<std::string, std::string, std::less<>> parts = {
-      {"route", "route"},
-      {"dispatch", "permute"},
-      {"BeginDispatch backward", "permute"},
-      {"EndDispatch backward", "permute"},
-      {"experts", "experts"},
-      {"ExpertsFunction backward", "experts"},
-      {"combine", "combine"},
-      {"BeginCombine backward", "combine"},
-      {"EndCombine backward", "combine"},
-      {"EndPlainCombine backward", "combine"},
-      {"WeightsOfArrived backward", "combine"},
-  };
-  const auto part = parts.find(names.back());
-  if (part != parts.end()) return part->second;
+  const std::string_view part = mixture_part(names.back());
+  if (!part.empty()) return std::string(part);
   return names.back().ends_with(" backward") ? "route" : "";
 }
 

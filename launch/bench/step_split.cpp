@@ -4,42 +4,39 @@
 #include <string_view>
 
 #include "launch/bench/time_split.h"
+#include "launch/trace/mixture_spans.h"
 
 namespace switchyard {
 namespace {
 
-using Names = std::map<std::string_view, std::string_view>;
-
-// Spans of forward, and of backward when it computes a layer again.
-const Names& forward_names() {
-  static const Names names = {
-      {"attention", "attention"},       {"route", "route"},     {"dispatch", "permute"},
-      {"experts", "experts"},           {"combine", "combine"}, {"shared experts", "shared experts"},
-      {"feed forward", "feed forward"}, {"head", "head"},       {"cross-entropy", "loss"}};
-  return names;
+// Of a span of forward or backward; empty: of none that has a name here.
+std::string_view known_part(std::string_view span) {
+  static const std::map<std::string_view, std::string_view> beside_mixtures = {
+      {"attention", "attention"},
+      {"CausalAttention backward", "attention"},
+      {"Rope backward", "attention"},
+      {"shared experts", "shared experts"},
+      {"feed forward", "feed forward"},
+      {"head", "head"},
+      {"LinearFunction backward", "linear"},
+      {"cross-entropy", "loss"},
+      {"CrossEntropy backward", "loss"},
+      {"Recompute backward", "recompute"},
+  };
+  const auto found = beside_mixtures.find(span);
+  return found == beside_mixtures.end() ? mixture_part(span) : found->second;
 }
 
-const Names& backward_names() {
-  static const Names names = {{"CausalAttention backward", "attention"}, {"Rope backward", "attention"},
-                              {"ChooseFunction backward", "route"},      {"GateFunction backward", "route"},
-                              {"ExpectedLoad backward", "route"},        {"BeginDispatch backward", "permute"},
-                              {"EndDispatch backward", "permute"},       {"ExpertsFunction backward", "experts"},
-                              {"BeginCombine backward", "combine"},      {"EndCombine backward", "combine"},
-                              {"EndPlainCombine backward", "combine"},   {"WeightsOfArrived backward", "combine"},
-                              {"LinearFunction backward", "linear"},     {"CrossEntropy backward", "loss"},
-                              {"Recompute backward", "recompute"}};
-  return names;
+std::string forward_part(std::string_view span) {
+  const std::string_view part = known_part(span);
+  return std::string("forward ").append(part.empty() ? "rest" : part);
 }
 
-std::string forward_part(std::string_view name) {
-  const auto found = forward_names().find(name);
-  return std::string("forward ").append(found == forward_names().end() ? "rest" : found->second);
-}
-
-std::string backward_part(std::string_view name) {
-  if (forward_names().contains(name)) return "backward recompute";
-  const auto found = backward_names().find(name);
-  return std::string("backward ").append(found == backward_names().end() ? "rest" : found->second);
+std::string backward_part(std::string_view span) {
+  const std::string_view part = known_part(span);
+  if (part.empty()) return "backward rest";
+  // A span of forward is there when backward computes a layer again.
+  return std::string("backward ").append(span.ends_with(" backward") ? part : "recompute");
 }
 
 std::string part_of(std::span<const std::string_view> names) {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <utility>
 
+#include "launch/trace/span_walk.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
 
@@ -45,72 +45,24 @@ Stretches united(std::span<const Span> spans, std::string_view lane) {
   return merged;
 }
 
-// Those of a lane, by their begin, the ones that hold others before these.
-std::vector<const Span*> outer_first(std::span<const Span> spans, std::string_view lane) {
-  std::vector<const Span*> sorted;
-  for (const Span& span : spans) {
-    if (span.lane == lane) sorted.push_back(&span);
-  }
-  std::stable_sort(sorted.begin(), sorted.end(), [](const Span* a, const Span* b) {
-    return a->begin_ns != b->begin_ns ? a->begin_ns < b->begin_ns : a->end_ns > b->end_ns;
-  });
-  return sorted;
-}
-
-// Goes through time with the spans that are open at each moment.
-class Walk {
- public:
-  Walk(Stretches wire, const PartOf& part_of) : wire_(std::move(wire)), part_of_(part_of) {}
-
-  void enter(const Span& span) {
-    leave_until(span.begin_ns);
-    spend_until(span.begin_ns);
-    names_.push_back(span.name);
-    open_.push_back({span.end_ns, part_of_(names_)});
-  }
-  void leave_until(int64_t ns) {
-    while (!open_.empty() && open_.back().end_ns <= ns) {
-      spend_until(open_.back().end_ns);
-      open_.pop_back();
-      names_.pop_back();
-    }
-  }
-  std::map<std::string, double> take() { return std::move(split_); }
-
- private:
-  struct Open {
-    int64_t end_ns;
-    std::string part;
-  };
-
-  // What passed since the last event is the innermost span's.
-  void spend_until(int64_t ns) {
-    if (ns > now_ && !open_.empty() && !open_.back().part.empty()) {
-      const int64_t waits = covered(wire_, now_, ns);
-      split_[open_.back().part] += milliseconds(ns - now_ - waits);
-      split_["wire"] += milliseconds(waits);
-    }
-    now_ = std::max(now_, ns);
-  }
-
-  const Stretches wire_;
-  const PartOf& part_of_;
-  std::vector<Open> open_;
-  std::vector<std::string_view> names_;
-  int64_t now_ = std::numeric_limits<int64_t>::min();
-  std::map<std::string, double> split_;
-};
-
 }  // namespace
 
 std::map<std::string, double> split_time(std::span<const Span> spans, const PartOf& part_of) {
-  Walk walk(united(spans, "wire"), part_of);
-  for (const Span* span : outer_first(spans, "compute")) {
+  const Stretches wire = united(spans, "wire");
+  std::vector<const Span*> computing;
+  for (const Span& span : spans) {
     // A wait for the wires is the time of what waits, from which they are taken away.
-    if (span->name != "wait") walk.enter(*span);
+    if (span.lane == "compute" && span.name != "wait") computing.push_back(&span);
   }
-  walk.leave_until(std::numeric_limits<int64_t>::max());
-  return walk.take();
+  std::map<std::string, double> split;
+  walk_spans(std::move(computing), [&](std::span<const std::string_view> names, int64_t begin_ns, int64_t end_ns) {
+    const std::string part = part_of(names);
+    if (part.empty()) return;
+    const int64_t waits = covered(wire, begin_ns, end_ns);
+    split[part] += milliseconds(end_ns - begin_ns - waits);
+    split["wire"] += milliseconds(waits);
+  });
+  return split;
 }
 
 absl::StatusOr<std::map<std::string, double>> mean_split(const std::map<std::string, double>& split,

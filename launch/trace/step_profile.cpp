@@ -1,12 +1,14 @@
 #include "launch/trace/step_profile.h"
 
-#include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 
+#include "launch/trace/mixture_spans.h"
+#include "launch/trace/span_walk.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -14,53 +16,43 @@ namespace {
 
 constexpr char kNodeBytes[] = "node_bytes", kRemoteBytes[] = "remote_bytes";
 
-// By span; a span that is not here belongs to the one around it.
-const std::map<std::string, const char*, std::less<>> kPartOf = {
-    {"experts", "experts"},     {"ExpertsFunction backward", "experts"},
-    {"dispatch", "dispatch"},   {"DispatchRows backward", "dispatch"},
-    {"combine", "dispatch"},    {"CombineRows backward", "dispatch"},
-    {"forward", "dense"},       {"backward", "dense"},
-    {"attention", "dense"},  // where layers are computed again within backward functions
-    {"optimizer", "optimizer"}, {"wait", "wait"},
-};
+// Null: it belongs to the span around it.
+const char* part_of(std::string_view span) {
+  static const std::map<std::string_view, const char*> whole = {
+      {"forward", "dense"},       {"backward", "dense"},
+      {"attention", "dense"},  // where layers are computed again within backward functions
+      {"optimizer", "optimizer"}, {"wait", "wait"},
+  };
+  const std::string_view part = mixture_part(span);
+  if (part == "experts") return "experts";
+  if (part == "permute" || part == "combine") return "dispatch";
+  const auto found = whole.find(span);
+  return found == whole.end() ? nullptr : found->second;
+}
 
-struct Open {
-  const char* part;
-  int64_t end_ns;
-};
+const char* innermost_part(std::span<const std::string_view> names) {
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    if (const char* part = part_of(*name)) return part;
+  }
+  return "other";
+}
 
 }  // namespace
 
 std::map<std::string, double> split_step(std::span<const Span> spans, int64_t begin_ns, int64_t end_ns) {
-  std::vector<Span> inner;
+  std::vector<const Span*> inner;
   for (const Span& span : spans) {
-    if (span.lane == "compute" && begin_ns <= span.begin_ns && span.end_ns <= end_ns) inner.push_back(span);
+    if (span.lane == "compute" && begin_ns <= span.begin_ns && span.end_ns <= end_ns) inner.push_back(&span);
   }
-  std::stable_sort(inner.begin(), inner.end(), [](const Span& a, const Span& b) {
-    return a.begin_ns != b.begin_ns ? a.begin_ns < b.begin_ns : a.end_ns > b.end_ns;
+  std::map<std::string, int64_t> split_ns;
+  int64_t left_ns = end_ns - begin_ns;
+  walk_spans(std::move(inner), [&](std::span<const std::string_view> names, int64_t begin, int64_t end) {
+    split_ns[innermost_part(names)] += end - begin;
+    left_ns -= end - begin;
   });
+  split_ns["other"] += left_ns;
   std::map<std::string, double> split;
-  for (const char* part : kStepParts) split[part] = 0;
-  // Time goes to the innermost span that is open; `now`: up to which it has been given away.
-  std::vector<Open> open = {{"other", end_ns}};
-  int64_t now = begin_ns;
-  const auto give_until = [&](int64_t time) {
-    split[open.back().part] += static_cast<double>(time - now) / 1e9;
-    now = time;
-  };
-  const auto close_until = [&](int64_t time) {
-    while (open.size() > 1 && open.back().end_ns <= time) {
-      give_until(open.back().end_ns);
-      open.pop_back();
-    }
-    give_until(time);
-  };
-  for (const Span& span : inner) {
-    close_until(span.begin_ns);
-    const auto part = kPartOf.find(span.name);
-    open.push_back({part == kPartOf.end() ? open.back().part : part->second, span.end_ns});
-  }
-  close_until(end_ns);
+  for (const char* part : kStepParts) split[part] = static_cast<double>(split_ns[part]) / 1e9;
   return split;
 }
 

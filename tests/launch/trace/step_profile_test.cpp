@@ -31,6 +31,19 @@ TEST(SplitStep, GivesTimeToTheInnermostSpanOnce) {
   EXPECT_EQ(split, expected);
 }
 
+TEST(SplitStep, DispatchIsForwardAndBackward) {
+  const std::vector<Span> spans{{"dispatch", "compute", 0, 1 * kSecond},
+                                {"combine", "compute", 1 * kSecond, 2 * kSecond},
+                                {"backward", "compute", 2 * kSecond, 10 * kSecond},
+                                {"EndCombine backward", "compute", 3 * kSecond, 4 * kSecond},
+                                {"BeginCombine backward", "compute", 4 * kSecond, 5 * kSecond},
+                                {"EndDispatch backward", "compute", 5 * kSecond, 6 * kSecond},
+                                {"BeginDispatch backward", "compute", 6 * kSecond, 7 * kSecond}};
+  const std::map<std::string, double> split = split_step(spans, 0, 10 * kSecond);
+  EXPECT_EQ(split.at("dispatch"), 6);
+  EXPECT_EQ(split.at("dense"), 4);
+}
+
 TEST(SplitStep, WithoutSpansIsOther) {
   const std::map<std::string, double> split = split_step({}, 0, kSecond);
   EXPECT_EQ(split.at("other"), 1);

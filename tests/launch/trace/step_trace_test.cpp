@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "launch/trace/mixture_spans.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/host_communicator.h"
 #include "tests/launch/train/resume_testing.h"
@@ -82,6 +83,13 @@ TEST_F(StepTraceTest, ShowsWhatEveryRankDidInTheStepsAskedFor) {
     for (const char* name : {"BeginDispatch backward", "ExpertsFunction backward", "EndCombine backward", "load",
                              "cross-entropy", "wait for gradients", "step 2", "step 4"}) {
       EXPECT_TRUE(names.contains(name)) << name;
+    }
+    // What splits of time take for a mixture's is what it calls itself.
+    for (const char* name : {"route", "ChooseFunction backward", "GateFunction backward", "dispatch",
+                             "BeginDispatch backward", "EndDispatch backward", "experts", "ExpertsFunction backward",
+                             "combine", "BeginCombine backward", "EndCombine backward"}) {
+      EXPECT_TRUE(names.contains(name)) << name;
+      EXPECT_FALSE(mixture_part(name).empty()) << name;
     }
     std::set<std::string> wire;
     for (const Event& event : lanes["wire"]) wire.insert(event.name.substr(0, event.name.find(' ')));
