@@ -7,31 +7,26 @@
 #include <ATen/ATen.h>
 
 #include "launch/bench/tier_bytes.h"
+#include "parallel/dispatch/dispatcher_decorator.h"
 #include "parallel/topology/placement.h"
 
 namespace switchyard {
 namespace {
 
-class OwnRows final : public Dispatcher {
+class OwnRows final : public DispatcherDecorator {
  public:
   OwnRows(std::unique_ptr<Dispatcher> dispatcher, Recorder& recorder, Placement placement, int index)
-      : dispatcher_(std::move(dispatcher)), recorder_(recorder), placement_(std::move(placement)), index_(index) {}
+      : DispatcherDecorator(std::move(dispatcher)),
+        recorder_(recorder),
+        placement_(std::move(placement)),
+        index_(index) {}
 
   Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
     if (recorder_.records_spans()) {
       const int64_t passes = at::GradMode::is_enabled() ? 4 : 2;  // a forward that is computed again has no backward
       record_own_bytes(recorder_, passes * own_slots(routing) * x_TD.size(1) * x_TD.element_size());
     }
-    return dispatcher_->begin_dispatch(x_TD, routing);
-  }
-  Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
-  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                           const std::shared_ptr<const DispatchPlan>& plan) override {
-    return dispatcher_->begin_combine(y_RD, weights_N, plan);
-  }
-  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                         const std::shared_ptr<const DispatchPlan>& plan) override {
-    return dispatcher_->end_combine(begun, weights_N, plan);
+    return DispatcherDecorator::begin_dispatch(x_TD, routing);
   }
 
  private:
@@ -41,7 +36,6 @@ class OwnRows final : public Dispatcher {
     return std::count_if(ids, ids + experts_N.numel(), [this](int64_t e) { return placement_.owner[e] == index_; });
   }
 
-  const std::unique_ptr<Dispatcher> dispatcher_;
   Recorder& recorder_;
   const Placement placement_;
   const int index_;  // of this rank along the expert axis

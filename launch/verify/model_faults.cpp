@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "layers/moe/router/router_decorator.h"
+#include "parallel/dispatch/dispatcher_decorator.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -15,18 +16,18 @@ at::Tensor changed(const Change& change, ChangeCount* count, const at::Tensor& x
   return count ? count->note(x, result) : result;
 }
 
-class FaultyDispatcher : public Dispatcher {
+class FaultyDispatcher : public DispatcherDecorator {
  public:
   FaultyDispatcher(std::unique_ptr<Dispatcher> dispatcher, DispatchFault fault)
-      : dispatcher_(std::move(dispatcher)), fault_(std::move(fault)) {}
+      : DispatcherDecorator(std::move(dispatcher)), fault_(std::move(fault)) {}
 
   Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
     const Routing given = fault_.routing ? fault_.routing(routing) : routing;
     if (fault_.changes) fault_.changes->note(routing.experts, given.experts);
-    return dispatcher_->begin_dispatch(x_TD, given);
+    return DispatcherDecorator::begin_dispatch(x_TD, given);
   }
   Dispatched end_dispatch(const Dispatched& begun) override {
-    Dispatched sent = dispatcher_->end_dispatch(begun);
+    Dispatched sent = DispatcherDecorator::end_dispatch(begun);
     sent.rows_RD = changed(fault_.rows, fault_.changes.get(), sent.rows_RD, sent.counts);
     return sent;
   }
@@ -35,18 +36,17 @@ class FaultyDispatcher : public Dispatcher {
   at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
                            const std::shared_ptr<const DispatchPlan>& plan) override {
     ChangeCount* count = fault_.changes.get();
-    return dispatcher_->begin_combine(changed(fault_.results, count, y_RD), changed(fault_.weights, count, weights_N),
-                                      plan);
+    return DispatcherDecorator::begin_combine(changed(fault_.results, count, y_RD),
+                                              changed(fault_.weights, count, weights_N), plan);
   }
   at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
                          const std::shared_ptr<const DispatchPlan>& plan) override {
     ChangeCount* count = fault_.changes.get();
     const at::Tensor weights = changed(fault_.weights, nullptr, weights_N);
-    return changed(fault_.combined, count, dispatcher_->end_combine(begun, weights, plan));
+    return changed(fault_.combined, count, DispatcherDecorator::end_combine(begun, weights, plan));
   }
 
  private:
-  const std::unique_ptr<Dispatcher> dispatcher_;
   const DispatchFault fault_;
 };
 

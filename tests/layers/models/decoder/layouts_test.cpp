@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "parallel/dispatch/dispatcher_decorator.h"
 #include "tests/layers/models/decoder/equal_runs.h"
 
 namespace switchyard {
@@ -71,26 +72,16 @@ TEST(Layouts, GeluExpertsWithoutRenormalisationEqualOneRank) {
 }
 
 // Counts what a layer asks of its dispatcher.
-class CountingDispatcher : public Dispatcher {
+class CountingDispatcher : public DispatcherDecorator {
  public:
   CountingDispatcher(std::unique_ptr<Dispatcher> dispatcher, std::atomic<int>& dispatches)
-      : dispatcher_(std::move(dispatcher)), dispatches_(dispatches) {}
+      : DispatcherDecorator(std::move(dispatcher)), dispatches_(dispatches) {}
   Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
     ++dispatches_;
-    return dispatcher_->begin_dispatch(x_TD, routing);
-  }
-  Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
-  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                           const std::shared_ptr<const DispatchPlan>& plan) override {
-    return dispatcher_->begin_combine(y_RD, weights_N, plan);
-  }
-  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                         const std::shared_ptr<const DispatchPlan>& plan) override {
-    return dispatcher_->end_combine(begun, weights_N, plan);
+    return DispatcherDecorator::begin_dispatch(x_TD, routing);
   }
 
  private:
-  const std::unique_ptr<Dispatcher> dispatcher_;
   std::atomic<int>& dispatches_;
 };
 

@@ -1,0 +1,33 @@
+// A dispatcher with another inside: for what watches or spoils dispatch, put around it as it is built.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "parallel/dispatch/dispatcher.h"
+
+namespace switchyard {
+
+// Does what the other does, but for what a subclass overrides.
+class DispatcherDecorator : public Dispatcher {
+ public:
+  explicit DispatcherDecorator(std::unique_ptr<Dispatcher> dispatcher) : dispatcher_(std::move(dispatcher)) {}
+
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
+    return dispatcher_->begin_dispatch(x_TD, routing);
+  }
+  Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
+  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+                           const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->begin_combine(y_RD, weights_N, plan);
+  }
+  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
+                         const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->end_combine(begun, weights_N, plan);
+  }
+
+ private:
+  const std::unique_ptr<Dispatcher> dispatcher_;
+};
+
+}  // namespace switchyard
