@@ -1,7 +1,6 @@
 #include "launch/train/choose_chunks.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -10,16 +9,13 @@
 #include "layers/ops/matmul.h"
 #include "parallel/dispatch/alpha_beta.h"
 #include "parallel/dispatch/chunk_pipeline.h"
+#include "parallel/dispatch/trial.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
-#include "runtime/comm/exchange.h"
-#include "runtime/numerics/median.h"
 #include "runtime/numerics/precision.h"
 
 namespace switchyard {
 namespace {
-
-constexpr int kRepeats = 3;
 
 // A layer's rows on one rank, as many to every rank as from it.
 struct Shape {
@@ -40,23 +36,13 @@ Shape shape_of(const RunConfig& config, const Mesh& mesh, c10::Device device) {
           .options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device)};
 }
 
-// Milliseconds of work(part), the slowest rank's, fitted over parts of the rows, which stand for bytes. One run to warm
-// up, then medians.
+// Milliseconds of work(part) on the slowest rank, fitted over parts of the rows, which stand for bytes.
 template <typename Work>
 absl::StatusOr<AlphaBeta> fit(const Mesh& mesh, const Work& work) {
   std::vector<TimedTransfer> measured;
   for (const double part : {1.0 / 16, 1.0 / 4, 1.0}) {
-    SY_RETURN_IF_ERROR(work(part));
-    std::vector<double> times;
-    for (int i = 0; i < kRepeats; ++i) {
-      SY_RETURN_IF_ERROR(mesh.world().barrier().wait());
-      const auto start = std::chrono::steady_clock::now();
-      SY_RETURN_IF_ERROR(work(part));
-      SY_RETURN_IF_ERROR(mesh.world().barrier().wait());  // on a device, after its work
-      const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
-      SY_ASSIGN_OR_RETURN(times.emplace_back(), reduce_number(mesh.world(), taken.count(), ReduceOp::kMax));
-    }
-    measured.push_back({.bytes = part, .time = median(std::move(times))});
+    SY_ASSIGN_OR_RETURN(const double ms, trial_ms([&] { return work(part); }, mesh.world()));
+    measured.push_back({.bytes = part, .time = ms});
   }
   const std::optional<AlphaBeta> fitted = fit_alpha_beta(measured);
   SY_CHECK(fitted.has_value());
