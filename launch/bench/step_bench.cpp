@@ -74,9 +74,7 @@ absl::StatusOr<std::unique_ptr<Job>> start_job(const StepBenchOptions& options, 
 absl::StatusOr<StepBench> bench_step(const StepBenchOptions& options, Recorder& recorder, Communicator& world,
                                      const BenchProgress& progress) try {
   const RunConfig& config = options.config;
-  SY_ASSIGN_OR_RETURN(const MeshShape shape,
-                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
-                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, create_mesh(config, shape, c10::kCPU, world));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Job> job, start_job(options, *mesh, recorder));
   StepBench result{.tokens = config.train.global_batch * config.data.sequence, .shape = mesh->shape()};

@@ -17,6 +17,7 @@
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
 #include "launch/train/console.h"
+#include "launch/train/create_mesh.h"
 #include "launch/train/estimate.h"
 #include "launch/train/job.h"
 #include "launch/verify/report.h"
@@ -73,9 +74,7 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   SY_RETURN_IF_ERROR(agree(world, check_device(config)));
   session.set_timeout(absl::Seconds(config.communication.timeout));
   SY_ASSIGN_OR_RETURN(int64_t vocabulary, agree(world, resolve_vocabulary(config)));
-  SY_ASSIGN_OR_RETURN(const MeshShape shape,
-                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
-                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   SY_RETURN_IF_ERROR(check_peers(world, {.build = own_build(), .config_text = dump_yaml(config)}).status());
   if (config.run.threads > 0) at::set_num_threads(config.run.threads);
 

@@ -145,9 +145,7 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
   SY_ASSIGN_OR_RETURN(const RunState state, agree(world, parse_run_state(checkpoint->run_state())));
   SY_ASSIGN_OR_RETURN(const RunConfig config, agree(world, config_of(state, options, world.size())));
   SY_ASSIGN_OR_RETURN(const Tokenizer tokenizer, agree(world, Tokenizer::load(config.data.tokenizer)));
-  SY_ASSIGN_OR_RETURN(const MeshShape shape,
-                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
-                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   if (config.run.threads > 0) at::set_num_threads(config.run.threads);
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, create_mesh(config, shape, c10::kCPU, world));
 

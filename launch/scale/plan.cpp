@@ -6,6 +6,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "launch/config/binder.h"
+#include "launch/train/create_mesh.h"
 #include "launch/train/job.h"
 #include "runtime/base/status.h"
 
@@ -58,8 +59,7 @@ absl::Status check(const ScaleOptions& options) {
 absl::Status resolve(const ScaleOptions& options, PlannedRun& run) {
   SY_ASSIGN_OR_RETURN(run.config, read_config<RunConfig>(options.config, run.overrides));
   SY_ASSIGN_OR_RETURN(run.vocabulary, resolve_vocabulary(run.config));
-  absl::StatusOr<MeshShape> shape = resolve_mesh(run.config.parallel, run.ranks, run.config.model.attention.heads,
-                                                 run.config.model.attention.kv_heads);
+  absl::StatusOr<MeshShape> shape = resolve_mesh(run.config, run.ranks);
   if (!shape.ok()) return annotate(shape.status(), absl::StrCat("--axis ", options.axis, " on ", run.name()));
   run.shape = *std::move(shape);
   return absl::OkStatus();

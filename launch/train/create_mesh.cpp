@@ -39,22 +39,28 @@ absl::StatusOr<DispatcherKind> fastest_dispatcher(const RunConfig& config, const
 
 }  // namespace
 
+absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
+  return resolve_mesh(config.parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
+}
+
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world, const Tell& tell) {
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
-  const bool which = config.parallel.dispatcher == "auto", chunks = config.parallel.dispatch_chunks == 0;
-  if (!(which || chunks) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;
+  const bool by_trial = config.parallel.dispatcher == "auto", by_model = config.parallel.dispatch_chunks == 0;
+  if (!(by_trial || by_model) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;
 
-  MeshShape settled = shape;
-  if (which) {
-    SY_ASSIGN_OR_RETURN(settled.dispatcher, fastest_dispatcher(config, *mesh, device, tell));
+  DispatcherKind kind = shape.dispatcher;
+  int chunks = shape.dispatch_chunks;
+  if (by_trial) {
+    SY_ASSIGN_OR_RETURN(kind, fastest_dispatcher(config, *mesh, device, tell));
   }
-  if (chunks) {
-    SY_ASSIGN_OR_RETURN(settled.dispatch_chunks, choose_chunks(config, *mesh, device));
-    if (tell) tell(absl::StrCat("chunks      ", settled.dispatch_chunks, ", by a model of wire and experts"));
+  if (by_model) {
+    SY_ASSIGN_OR_RETURN(chunks, choose_chunks(config, *mesh, device));
+    if (tell) tell(absl::StrCat("chunks      ", chunks, ", by a model of wire and experts"));
   }
-  return Mesh::create(world, settled);
+  mesh->settle_dispatch(kind, chunks);
+  return mesh;
 }
 
 }  // namespace switchyard

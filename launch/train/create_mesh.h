@@ -12,6 +12,9 @@
 
 namespace switchyard {
 
+// The layout that the config asks for, of its model; errors as those of parallel/topology/mesh.h.
+absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks);
+
 // `shape`: what resolve_mesh made of config.parallel. Where parallel.dispatcher is auto, each kind is tried with rows
 // of the model's width on `device`, and the fastest is taken; where dispatch_chunks is, choose_chunks decides.
 // `tell` gets a line on each. A dispatcher that the hosts do not allow is kBadConfig. Collective over `world`, which

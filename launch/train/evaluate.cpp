@@ -26,9 +26,7 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   }
   if (config.run.threads > 0) at::set_num_threads(config.run.threads);
   SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
-  SY_ASSIGN_OR_RETURN(const MeshShape shape,
-                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
-                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(config.run.device, world));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
                       connect_devices(device, world, absl::Seconds(config.communication.timeout)));

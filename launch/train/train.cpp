@@ -86,9 +86,7 @@ absl::Status train(const TrainOptions& options, Communicator& world) {
 
   SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(config.run.device, world));
   SY_ASSIGN_OR_RETURN(const int64_t vocabulary, agree(world, resolve_vocabulary(config)));
-  SY_ASSIGN_OR_RETURN(const MeshShape shape,
-                      agree(world, resolve_mesh(config.parallel, world.size(), config.model.attention.heads,
-                                                config.model.attention.kv_heads)));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(),
                                                               .config_text = dump_yaml(config),
                                                               // A dry run creates nothing.

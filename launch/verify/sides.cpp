@@ -29,10 +29,6 @@ DataRank data_rank(const Mesh& mesh) {
   return {.ranks = mesh.size(Axis::kData), .rank = mesh.index(Axis::kData)};
 }
 
-absl::StatusOr<MeshShape> shape_of(const RunConfig& config, const ParallelConfig& parallel, int ranks) {
-  return resolve_mesh(parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
-}
-
 // Whether rank 0's host can hold the reference beside the jobs of its ranks, all of which have been built.
 absl::StatusOr<bool> fits(const VerifyOptions& options, const Job& job, Communicator& world) {
   SY_RETURN_IF_ERROR(world.barrier().wait());
@@ -75,7 +71,7 @@ Bounds bounds_of(const VerifyOptions& options, bool both_round) {
 
 absl::Status build_layout(const VerifyOptions& options, Communicator& world, Layout& layout) {
   const RunConfig& config = options.config;
-  SY_ASSIGN_OR_RETURN(layout.shape, agree(world, shape_of(config, config.parallel, world.size())));
+  SY_ASSIGN_OR_RETURN(layout.shape, agree(world, resolve_mesh(config, world.size())));
   if (!options.inject.empty()) {
     SY_ASSIGN_OR_RETURN(layout.injection,
                         agree(world, inject(options.inject, {config, layout.shape, world.rank(), options.steps})));
@@ -110,7 +106,7 @@ absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& o
   other.config = options.config;
   SY_ASSIGN_OR_RETURN(other.config.parallel,
                       agree(world, other_layout(options.config.parallel, world.size(), options.config.model)));
-  SY_ASSIGN_OR_RETURN(const MeshShape shape, shape_of(other.config, other.config.parallel, world.size()));
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, resolve_mesh(other.config, world.size()));
   SY_ASSIGN_OR_RETURN(other.mesh, create_mesh(other.config, shape, c10::kCPU, world));
   SY_ASSIGN_OR_RETURN(auto batches, agree(world, open_batches(options, data_rank(*other.mesh))));
   return std::make_unique<StandIn>(other.config, options.vocabulary, std::move(batches), *other.mesh);

@@ -203,6 +203,11 @@ absl::StatusOr<std::unique_ptr<Mesh>> Mesh::create(Communicator& world, const Me
   return mesh;
 }
 
+void Mesh::settle_dispatch(DispatcherKind kind, int chunks) {
+  shape_.dispatcher = kind;
+  shape_.dispatch_chunks = chunks;
+}
+
 int Mesh::size(Axis axis) const {
   return place(shape_, axis).size;
 }

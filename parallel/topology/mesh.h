@@ -79,6 +79,8 @@ class Mesh {
   static absl::StatusOr<std::unique_ptr<Mesh>> create(Communicator& world, const MeshShape& shape);
 
   const MeshShape& shape() const { return shape_; }
+  // Replaces what the shape says of dispatch, on which no group depends.
+  void settle_dispatch(DispatcherKind kind, int chunks);
   int size(Axis axis) const;
   int index(Axis axis) const;  // this rank's coordinate
   Communicator& world() const { return world_; }
