@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/bench/baseline.h"
+#include "launch/bench/figures_json.h"
 #include "launch/bench/table.h"
 #include "runtime/base/status.h"
 
@@ -53,19 +54,10 @@ std::string layer_table(const LayerBenchOptions& options, const LayerBench& resu
 
 std::string layer_json(const LayerBenchOptions& options, const LayerBench& result, const BenchPlace& place) {
   nlohmann::json json{{"layer", asked(options, place)},
-                      {"ms", result.ms},
                       {"forward_ms", result.forward_ms},
                       {"backward_ms", result.backward_ms},
-                      {"floor_ms", result.floor_ms},
-                      {"gflops", result.gflops},
-                      {"peak_gflops", result.peak_gflops},
-                      {"percent_of_peak", result.percent_of_peak()},
-                      {"percent_of_floor", result.percent_of_floor()},
-                      {"split_ms", result.split_ms},
-                      {"bytes", to_json(result.bytes)},
-                      {"load_imbalance", result.load_imbalance},
-                      {"memory_bytes", result.memory_bytes}};
-  add_place(place, json);
+                      {"load_imbalance", result.load_imbalance}};
+  add_figures(result, place, json);
   return json.dump(2);
 }
 
@@ -75,9 +67,7 @@ absl::StatusOr<LayerBench> read_layer_baseline(const std::string& path, const La
   const auto take = [&result](const nlohmann::json& json) {
     result.forward_ms = json.at("forward_ms");
     result.backward_ms = json.at("backward_ms");
-    result.ms = json.at("ms");
-    result.floor_ms = json.at("floor_ms");
-    result.split_ms = json.at("split_ms").get<std::map<std::string, double>>();
+    take_times(json, result);
   };
   SY_RETURN_IF_ERROR(read_baseline(path, "layer", asked(options, place), place, take));
   return result;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/bench/baseline.h"
+#include "launch/bench/figures_json.h"
 #include "launch/bench/step_split.h"
 #include "launch/bench/table.h"
 #include "launch/config/document.h"
@@ -75,28 +76,15 @@ std::string step_json(const StepBenchOptions& options, const StepBench& result, 
   nlohmann::json json{{"step", asked(options, place)},
                       {"layout", layout_json(result.shape)},
                       {"data", tokens_text(options.config)},
-                      {"ms", result.ms},
-                      {"tokens_per_second", result.tokens_per_second()},
-                      {"floor_ms", result.floor_ms},
-                      {"gflops", result.gflops},
-                      {"peak_gflops", result.peak_gflops},
-                      {"percent_of_peak", result.percent_of_peak()},
-                      {"percent_of_floor", result.percent_of_floor()},
-                      {"split_ms", result.split_ms},
-                      {"bytes", to_json(result.bytes)},
-                      {"memory_bytes", result.memory_bytes}};
-  add_place(place, json);
+                      {"tokens_per_second", result.tokens_per_second()}};
+  add_figures(result, place, json);
   return json.dump(2);
 }
 
 absl::StatusOr<StepBench> read_step_baseline(const std::string& path, const StepBenchOptions& options,
                                              const BenchPlace& place) {
   StepBench result;
-  const auto take = [&result](const nlohmann::json& json) {
-    result.ms = json.at("ms");
-    result.floor_ms = json.at("floor_ms");
-    result.split_ms = json.at("split_ms").get<std::map<std::string, double>>();
-  };
+  const auto take = [&result](const nlohmann::json& json) { take_times(json, result); };
   SY_RETURN_IF_ERROR(read_baseline(path, "step", asked(options, place), place, take));
   return result;
 }
