@@ -1,7 +1,6 @@
 #include "parallel/dispatch/all_to_all.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include <ATen/ATen.h>
 
@@ -11,10 +10,6 @@
 
 namespace switchyard {
 namespace {
-
-int64_t sum(const std::vector<int64_t>& values) {
-  return std::accumulate(values.begin(), values.end(), int64_t{0});
-}
 
 class AllToAllPlan : public RowExchange {
  public:
@@ -112,7 +107,7 @@ void AllToAllPlan::place_slots(const Placement& placement, const at::Tensor& ids
   }
   sent_ = block;
   if (!all_on_wire()) sent_[self] = 0;
-  wire_rows = sum(sent_);
+  wire_rows = sum_of(sent_);
   std::vector<int64_t> block_start(ranks);
   for (int g = 1; g < ranks; ++g) block_start[g] = block_start[g - 1] + sent_[g - 1];
   if (!all_on_wire()) block_start[self] = wire_rows;  // rows that stay come last
@@ -139,7 +134,7 @@ void AllToAllPlan::place_slots(const Placement& placement, const at::Tensor& ids
 
 RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const {
   if (all_on_wire()) return ends(group_.all_to_all(wire_WD, sent_, rows_RD, received_));
-  const at::Tensor arrived = at::empty({sum(received_), rows_RD.size(1)}, rows_RD.options());
+  const at::Tensor arrived = at::empty({sum_of(received_), rows_RD.size(1)}, rows_RD.options());
   return [this, arrived, rows_RD, wait = ends(group_.all_to_all(wire_WD, sent_, arrived, received_))] {
     wait();
     copy_segments(arrived, rows_RD, arrivals_);
@@ -149,7 +144,7 @@ RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::
 RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const {
   returned_SD = at::empty({table.returned.numel(), rows_RD.size(1)}, rows_RD.options());
   if (all_on_wire()) return ends(group_.all_to_all(rows_RD, received_, returned_SD, sent_));
-  const at::Tensor leaving = at::empty({sum(received_), rows_RD.size(1)}, rows_RD.options());
+  const at::Tensor leaving = at::empty({sum_of(received_), rows_RD.size(1)}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
   Arrival wait = ends(group_.all_to_all(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_));
   copy_segments_reversed(rows_RD, returned_SD, own_);

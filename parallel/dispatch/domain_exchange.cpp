@@ -1,7 +1,5 @@
 #include "parallel/dispatch/domain_exchange.h"
 
-#include <numeric>
-
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -13,10 +11,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 using PlanPointer = std::shared_ptr<const DomainExchange>;
-
-int64_t sum(const std::vector<int64_t>& values) {
-  return std::accumulate(values.begin(), values.end(), int64_t{0});
-}
 
 class WeightsOfArrived : public torch::autograd::Function<WeightsOfArrived> {
  public:
@@ -57,13 +51,13 @@ void DomainExchange::exchange_slots(const DomainExperts& experts, c10::Device de
     slots_from_.push_back(arriving[2 * r + 1].item<int64_t>());
     message_from.push_back(rows_from_.back() + slots_from_.back());
   }
-  rows = sum(rows_from_);
+  rows = sum_of(rows_from_);
 
   const at::Tensor sent = at::tensor(outgoing_.message, at::kLong);
-  const at::Tensor message = at::empty({sum(message_from)}, at::kLong);
+  const at::Tensor message = at::empty({sum_of(message_from)}, at::kLong);
   throw_if_error(group_.all_to_all(sent, outgoing_.message_sizes(), message, message_from).wait());
   arrived_ = routing_of({message.const_data_ptr<int64_t>(), static_cast<size_t>(message.numel())}, rows,
-                        sum(slots_from_), experts);
+                        sum_of(slots_from_), experts);
   arrived_.offsets = arrived_.offsets.to(device);
   arrived_.experts = arrived_.experts.to(device);
   slot_order_ = at::tensor(outgoing_.slot_order, at::kLong).to(device);
@@ -79,7 +73,7 @@ RowExchange::Arrival DomainExchange::collect(const at::Tensor& rows_UD, at::Tens
 }
 
 at::Tensor DomainExchange::send_weights(const at::Tensor& weights_N) const {
-  const at::Tensor arrived_M = at::empty({sum(slots_from_)}, weights_N.options());
+  const at::Tensor arrived_M = at::empty({sum_of(slots_from_)}, weights_N.options());
   throw_if_error(
       group_.all_to_all(weights_N.index_select(0, slot_order_), outgoing_.slots, arrived_M, slots_from_).wait());
   return arrived_M;

@@ -27,19 +27,6 @@ int place_in(const std::vector<int>& ranks, int rank) {
   return static_cast<int>(std::lower_bound(ranks.begin(), ranks.end(), rank) - ranks.begin());
 }
 
-// Of each expert, the gateways of `rank` to the domains that hold it or a part of it.
-std::vector<std::vector<int>> gateways_to(const Domains& domains, int rank, const Placement& placement,
-                                          int expert_tensor) {
-  std::vector<std::vector<int>> gateways(placement.experts);
-  for (int64_t e = 0; e < placement.experts; ++e) {
-    for (int c = 0; c < expert_tensor; ++c) {
-      const int to = domains.gateway(rank, domains.of[placement.owner[e] * expert_tensor + c]);
-      if (std::find(gateways[e].begin(), gateways[e].end(), to) == gateways[e].end()) gateways[e].push_back(to);
-    }
-  }
-  return gateways;
-}
-
 std::vector<int64_t> joined(const std::vector<std::vector<int64_t>>& parts) {
   std::vector<int64_t> all;
   for (const std::vector<int64_t>& part : parts) all.insert(all.end(), part.begin(), part.end());
@@ -97,21 +84,30 @@ DomainExperts DomainExperts::find(const Domains& domains, int rank, const Placem
   return result;
 }
 
+std::vector<std::vector<int>> gateways_of(const Domains& domains, int rank, const Placement& placement,
+                                          int expert_tensor) {
+  std::vector<std::vector<int>> gateways(placement.experts);
+  for (int64_t e = 0; e < placement.experts; ++e) {
+    for (int c = 0; c < expert_tensor; ++c) {
+      const int to = domains.gateway(rank, domains.of[placement.owner[e] * expert_tensor + c]);
+      if (std::find(gateways[e].begin(), gateways[e].end(), to) == gateways[e].end()) gateways[e].push_back(to);
+    }
+  }
+  return gateways;
+}
+
 std::vector<int64_t> Outgoing::message_sizes() const {
   std::vector<int64_t> sizes(rows.size());
   std::transform(rows.begin(), rows.end(), slots.begin(), sizes.begin(), std::plus<>());
   return sizes;
 }
 
-Outgoing Outgoing::list(const Routing& routing, const Domains& domains, int rank, const Placement& placement,
-                        int expert_tensor) {
-  const auto gateways_of = gateways_to(domains, rank, placement, expert_tensor);
+Outgoing Outgoing::list(const Routing& routing, const std::vector<std::vector<int>>& gateways, int ranks) {
   const at::Tensor offsets_host = routing.offsets.cpu().contiguous(), experts_host = routing.experts.cpu().contiguous();
   const int64_t tokens = offsets_host.numel() - 1;
   const int64_t* offsets = offsets_host.const_data_ptr<int64_t>();
   const int64_t* experts = experts_host.const_data_ptr<int64_t>();
 
-  const size_t ranks = domains.of.size();
   std::vector<std::vector<int64_t>> messages(ranks), orders(ranks);
   std::vector<int64_t> latest_token(ranks, -1);
   std::vector<size_t> head(ranks);  // of the latest row in its message
@@ -122,7 +118,7 @@ Outgoing Outgoing::list(const Routing& routing, const Domains& domains, int rank
   std::vector<int64_t> row_offsets{0}, row_gateways;
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) {
-      for (const int to : gateways_of[experts[s]]) {
+      for (const int to : gateways[experts[s]]) {
         if (latest_token[to] != t) {
           latest_token[to] = t;
           head[to] = messages[to].size();

@@ -38,6 +38,10 @@ struct DomainExperts {
   static DomainExperts find(const Domains& domains, int rank, const Placement& placement, int expert_tensor);
 };
 
+// Of each expert, the gateways of `rank` to the domains that hold it or, with expert_tensor > 1, a part of it.
+std::vector<std::vector<int>> gateways_of(const Domains& domains, int rank, const Placement& placement,
+                                          int expert_tensor);
+
 // What one rank sends. "Row": a token for one domain. Rows for one gateway are in token order.
 struct Outgoing {
   at::Tensor offsets;                // int64 [T+1], rows of token t
@@ -48,8 +52,8 @@ struct Outgoing {
   int64_t slots_of_tokens = 0;       // N; a slot is in slot_order once for each domain that shares its expert
 
   std::vector<int64_t> message_sizes() const;  // to each rank
-  static Outgoing list(const Routing& routing, const Domains& domains, int rank, const Placement& placement,
-                       int expert_tensor);
+  // `gateways`: as gateways_of gives them, of `ranks` ranks.
+  static Outgoing list(const Routing& routing, const std::vector<std::vector<int>>& gateways, int ranks);
 };
 
 // The slots of rows that arrived with `message`, as a routing over the domain's experts; without weights.

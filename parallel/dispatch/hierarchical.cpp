@@ -16,24 +16,21 @@ struct HierarchicalPlan : DispatchPlan {
 
 }  // namespace
 
-HierarchicalDispatcher::HierarchicalDispatcher(Communicator& group, Domains domains, const Placement& placement,
+HierarchicalDispatcher::HierarchicalDispatcher(Communicator& group, const Domains& domains, const Placement& placement,
                                                int expert_tensor)
     : group_(group),
-      domains_(std::move(domains)),
-      placement_(placement),
-      expert_tensor_(expert_tensor),
-      experts_(DomainExperts::find(domains_, group.rank(), placement, expert_tensor)) {
+      gateways_(gateways_of(domains, group.rank(), placement, expert_tensor)),
+      experts_(DomainExperts::find(domains, group.rank(), placement, expert_tensor)) {
   SY_CHECK_EQ(static_cast<size_t>(group.size()), placement.experts_of.size() * expert_tensor);
 }
 
 std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_nodes(Communicator& group, Communicator& node,
                                                                            const Placement& placement,
                                                                            int expert_tensor) {
-  Domains domains = Domains::by_node(group);
+  const Domains domains = Domains::by_node(group);
   SY_CHECK(domains.keep_together(expert_tensor));
   SY_CHECK_EQ(static_cast<size_t>(node.size()), domains.ranks_of[domains.of[group.rank()]].size());
-  std::unique_ptr<HierarchicalDispatcher> result(
-      new HierarchicalDispatcher(group, std::move(domains), placement, expert_tensor));
+  std::unique_ptr<HierarchicalDispatcher> result(new HierarchicalDispatcher(group, domains, placement, expert_tensor));
   result->within_ = std::make_unique<AllToAllDispatcher>(node, result->experts_.placement, expert_tensor);
   return result;
 }
@@ -49,8 +46,8 @@ std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_ranks(Commu
 
 Dispatched HierarchicalDispatcher::begin_dispatch(const at::Tensor& x_TD, const Routing& routing) {
   const auto plan = std::make_shared<HierarchicalPlan>();
-  plan->between = std::make_shared<DomainExchange>(
-      group_, Outgoing::list(routing, domains_, group_.rank(), placement_, expert_tensor_), experts_, x_TD.device());
+  plan->between = std::make_shared<DomainExchange>(group_, Outgoing::list(routing, gateways_, group_.size()), experts_,
+                                                   x_TD.device());
   return {begin_dispatch_rows(x_TD, plan->between), {}, plan};
 }
 

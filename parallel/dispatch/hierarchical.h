@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "parallel/dispatch/dispatcher.h"
 #include "parallel/dispatch/domains.h"
@@ -37,13 +38,11 @@ class HierarchicalDispatcher : public Dispatcher {
                          const std::shared_ptr<const DispatchPlan>& plan) override;
 
  private:
-  HierarchicalDispatcher(Communicator& group, Domains domains, const Placement& placement, int expert_tensor);
+  HierarchicalDispatcher(Communicator& group, const Domains& domains, const Placement& placement, int expert_tensor);
 
   Communicator& group_;
-  Domains domains_;
-  Placement placement_;
-  int expert_tensor_;
-  DomainExperts experts_;
+  const std::vector<std::vector<int>> gateways_;  // of each expert, as gateways_of has them
+  const DomainExperts experts_;
   std::unique_ptr<Dispatcher> within_;
 };
 

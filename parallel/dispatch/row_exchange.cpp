@@ -1,5 +1,6 @@
 #include "parallel/dispatch/row_exchange.h"
 
+#include <numeric>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -152,6 +153,10 @@ at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weight
 
 at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
   return EndPlainCombine::apply(begun_RD, plan);
+}
+
+int64_t sum_of(std::span<const int64_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
 RowExchange::Arrival ends(Work work) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/ivalue.h>
@@ -46,6 +47,8 @@ at::Tensor end_dispatch_rows(const at::Tensor& begun_RD, const RowExchangePointe
 at::Tensor begin_combine_rows(const at::Tensor& y_RD, const RowExchangePointer& plan);
 at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weights_N, const RowExchangePointer& plan);
 at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
+
+int64_t sum_of(std::span<const int64_t> counts);
 
 // What ends an operation on the wire.
 RowExchange::Arrival ends(Work work);

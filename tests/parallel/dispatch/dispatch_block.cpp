@@ -44,6 +44,24 @@ at::Tensor DispatchCase::slots_of(const at::Tensor& whole_N, int64_t begin, int6
   return whole_N.narrow(0, first, offsets[end].item<int64_t>() - first);
 }
 
+GlobalBatch with_few_bits(GlobalBatch batch) {
+  const at::ScalarType dtype = batch.x_TD.scalar_type();
+  batch.x_TD = batch.x_TD.to(at::kBFloat16).to(dtype);
+  batch.g_TD = batch.g_TD.to(at::kBFloat16).to(dtype);
+  return batch;
+}
+
+void expect_identity(Dispatcher& dispatcher, const GlobalBatch& share, int expert_tensor) {
+  const at::Tensor slots_T = at::diff(share.routing.offsets);
+  const at::Tensor weights_N = at::repeat_interleave((slots_T * expert_tensor).to(at::kDouble).reciprocal(), slots_T);
+  const Dispatched sent = dispatcher.dispatch(share.x_TD, share.routing);
+  const at::Tensor y = dispatcher.combine(sent.rows_RD, weights_N.to(share.routing.weights.dtype()), sent.plan);
+  y.backward(share.g_TD);
+  const at::Tensor routed = slots_T.gt(0).unsqueeze(1);  // a token without slots gives zeros
+  EXPECT_TRUE(at::equal(y, share.x_TD * routed));
+  EXPECT_TRUE(at::equal(share.x_TD.grad(), share.g_TD * routed));
+}
+
 namespace {
 
 at::Tensor expert_weight(int64_t expert, int matrix, at::ScalarType dtype) {

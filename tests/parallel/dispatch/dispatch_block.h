@@ -36,6 +36,12 @@ struct DispatchCase {
 void PrintTo(const DispatchCase& c, std::ostream* out);
 std::vector<DispatchCase> dispatch_cases();
 
+// Dispatch, then combine with weights 1 / (slots · expert_tensor), is the identity to the bit, and so is its gradient,
+// where slots and expert_tensor are powers of two. `share`: of few significant bits, so that every partial sum is
+// exact.
+void expect_identity(Dispatcher& dispatcher, const GlobalBatch& share, int expert_tensor);
+GlobalBatch with_few_bits(GlobalBatch batch);
+
 struct BlockResult {
   at::Tensor y_TD, dx_TD, dweights_N;
   std::map<int64_t, at::Tensor> rows, dup, ddown;  // by expert id; the gradients of up and down

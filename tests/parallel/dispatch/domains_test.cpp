@@ -64,7 +64,8 @@ TEST(DomainExperts, AreThoseOfItsRanksUnderIdsOfTheirOwn) {
 TEST(Outgoing, HasOneRowForATokenAndDomain) {
   // Two hosts of two ranks with one expert each. Token 0 goes to experts 3, 0 and 2, token 1 nowhere, token 2 to 1.
   const Domains domains = nodes({0, 0, 1, 1});
-  const Outgoing out = Outgoing::list(routing({0, 3, 3, 4}, {3, 0, 2, 1}), domains, 1, Placement::contiguous(4, 4), 1);
+  const Outgoing out =
+      Outgoing::list(routing({0, 3, 3, 4}, {3, 0, 2, 1}), gateways_of(domains, 1, Placement::contiguous(4, 4), 1), 4);
   EXPECT_EQ(numbers(out.offsets), (Numbers{0, 2, 2, 3}));
   EXPECT_EQ(numbers(out.gateways), (Numbers{3, 1, 1}));
   EXPECT_EQ(out.rows, (Numbers{0, 2, 0, 1}));
@@ -75,7 +76,8 @@ TEST(Outgoing, HasOneRowForATokenAndDomain) {
 }
 
 TEST(Outgoing, SendsASlotToEveryRankThatSharesItsExpert) {
-  const Outgoing out = Outgoing::list(routing({0, 2}, {1, 0}), Domains::by_rank(4), 0, Placement::contiguous(2, 2), 2);
+  const Outgoing out =
+      Outgoing::list(routing({0, 2}, {1, 0}), gateways_of(Domains::by_rank(4), 0, Placement::contiguous(2, 2), 2), 4);
   EXPECT_EQ(out.rows, (Numbers{1, 1, 1, 1}));
   EXPECT_EQ(numbers(out.gateways), (Numbers{2, 3, 0, 1}));
   EXPECT_EQ(out.slot_order, (Numbers{1, 1, 0, 0}));

@@ -50,20 +50,7 @@ TEST_P(Hierarchical, DispatchThenCombineWithEqualWeightsIsTheIdentity) {
     const auto body = [&](const Mesh& mesh) {
       const auto dispatcher = hosts.make(mesh, Placement::contiguous(c.experts, hosts.expert));
       const auto [begin, end] = c.share_of(mesh.world().size(), mesh.world().rank());
-      GlobalBatch batch = c.batch();
-      // Few significant bits, so that every partial sum is exact.
-      batch.x_TD = batch.x_TD.to(at::kBFloat16).to(c.dtype);
-      batch.g_TD = batch.g_TD.to(at::kBFloat16).to(c.dtype);
-      const GlobalBatch share = batch.share(begin, end);
-      const at::Tensor slots_T = at::diff(share.routing.offsets);
-      const at::Tensor weights_N =
-          at::repeat_interleave((slots_T * hosts.expert_tensor).to(at::kDouble).reciprocal(), slots_T);
-      const Dispatched sent = dispatcher->dispatch(share.x_TD, share.routing);
-      const at::Tensor y = dispatcher->combine(sent.rows_RD, weights_N.to(share.routing.weights.dtype()), sent.plan);
-      y.backward(share.g_TD);
-      const at::Tensor routed = slots_T.gt(0).unsqueeze(1);  // a token without slots gives zeros
-      EXPECT_TRUE(at::equal(y, share.x_TD * routed));
-      EXPECT_TRUE(at::equal(share.x_TD.grad(), share.g_TD * routed));
+      expect_identity(*dispatcher, with_few_bits(c.batch()).share(begin, end), hosts.expert_tensor);
     };
     run_mesh(hosts.shape(), body, hosts.nodes);
   }
