@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include <c10/util/BFloat16.h>
 
@@ -105,10 +106,33 @@ SY_KERNEL L maximum(const L& a, const L& b) {
   return a > b ? a : b;
 }
 template <typename L>
+SY_KERNEL L minimum(const L& a, const L& b) {
+  return a < b ? a : b;
+}
+
+template <size_t by, typename L, size_t... lane>
+SY_KERNEL L rotated(const L& lanes, std::index_sequence<lane...>) {
+  return __builtin_shufflevector(lanes, lanes, ((lane + by) % sizeof...(lane))...);
+}
+// All lanes joined by an operation whose order does not matter.
+template <size_t count, typename L, typename Join>
+SY_KERNEL auto joined(const L& lanes, const Join& join) {
+  if constexpr (count == 1) {
+    return lanes[0];
+  } else {
+    constexpr size_t kAll = sizeof(L) / sizeof(lanes[0]);
+    return joined<count / 2>(join(lanes, rotated<count / 2>(lanes, std::make_index_sequence<kAll>())), join);
+  }
+}
+template <typename L>
 SY_KERNEL auto maximum(const L& lanes) {
-  auto result = lanes[0];
-  for (size_t i = 1; i < sizeof(L) / sizeof(result); ++i) result = result > lanes[i] ? result : lanes[i];
-  return result;
+  return joined<sizeof(L) / sizeof(lanes[0])>(
+      lanes, [](const L& a, const L& b) __attribute__((always_inline)) { return maximum(a, b); });
+}
+template <typename L>
+SY_KERNEL auto minimum(const L& lanes) {
+  return joined<sizeof(L) / sizeof(lanes[0])>(
+      lanes, [](const L& a, const L& b) __attribute__((always_inline)) { return minimum(a, b); });
 }
 
 // e^x within 2 ulp for x ≤ 88; below −87 it is 0. Range reduction by n·ln 2 in two parts (Cody and Waite), then the

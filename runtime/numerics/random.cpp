@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "runtime/base/check.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard {
 namespace {
@@ -15,7 +16,7 @@ constexpr uint64_t kNormalSubindex = 1;  // keeps normal(i) apart from bits(i) a
 
 using Words = std::array<uint32_t, 4>;
 
-inline Words philox(uint64_t low, uint64_t high, std::array<uint32_t, 2> key) {
+SY_KERNEL Words philox(uint64_t low, uint64_t high, std::array<uint32_t, 2> key) {
   uint32_t c0 = static_cast<uint32_t>(low), c1 = static_cast<uint32_t>(low >> 32);
   uint32_t c2 = static_cast<uint32_t>(high), c3 = static_cast<uint32_t>(high >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -30,7 +31,7 @@ inline Words philox(uint64_t low, uint64_t high, std::array<uint32_t, 2> key) {
   return {c0, c1, c2, c3};
 }
 
-inline uint64_t join(uint32_t low, uint32_t high) {
+SY_KERNEL uint64_t join(uint32_t low, uint32_t high) {
   return uint64_t{high} << 32 | low;
 }
 
@@ -42,12 +43,12 @@ uint64_t mix(uint64_t x) {
 }
 
 // 52 bits to [1, 2), without a conversion that AVX2 lacks.
-inline double one_to_two(uint64_t bits) {
+SY_KERNEL double one_to_two(uint64_t bits) {
   return std::bit_cast<double>((bits >> 12) | 0x3FF0000000000000u);
 }
 
 // ln u for u in (0, 1], normal numbers only. u = 2^e · m with m in [√½, √2], ln m = 2·artanh((m−1)/(m+1)).
-inline double log_of(double u) {
+SY_KERNEL double log_of(double u) {
   const uint64_t bits = std::bit_cast<uint64_t>(u);
   double m = std::bit_cast<double>((bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u);
   double e = std::bit_cast<double>((bits >> 52) | 0x4330000000000000u) - (0x1p52 + 1023);
@@ -70,7 +71,7 @@ inline double log_of(double u) {
 }
 
 // Taylor series, for |x| ≤ π/4.
-inline double sine(double x) {
+SY_KERNEL double sine(double x) {
   const double z = x * x;
   double p = 1.0 / 355687428096000.0;
   p = std::fma(p, z, -1.0 / 1307674368000.0);
@@ -83,7 +84,7 @@ inline double sine(double x) {
   return std::fma(x * z, p, x);
 }
 
-inline double cosine(double x) {
+SY_KERNEL double cosine(double x) {
   const double z = x * x;
   double p = 1.0 / 20922789888000.0;
   p = std::fma(p, z, -1.0 / 87178291200.0);
@@ -97,7 +98,7 @@ inline double cosine(double x) {
 }
 
 // Box–Muller on 128 bits: 52 for the radius, 52 for an angle within ±π/4, one bit each to mirror and to swap.
-inline void box_muller(uint64_t a, uint64_t b, double& first, double& second) {
+SY_KERNEL void box_muller(uint64_t a, uint64_t b, double& first, double& second) {
   const double radius = std::sqrt(-2 * log_of(2 - one_to_two(a)));
   const double angle = (one_to_two(b) - 1.5) * 1.5707963267948966;
   const uint64_t sign = a << 63;
@@ -146,12 +147,14 @@ void CounterRandom::normals(uint64_t begin, std::span<double> out) const {
   const uint64_t end = begin + out.size();
   for (uint64_t pair = begin / 2; 2 * pair < end; pair += kPairs) {
     const uint64_t pairs = std::min(kPairs, (end + 1) / 2 - pair);
-    for (uint64_t i = 0; i < pairs; ++i) {
-      const Words w = philox(pair + i, stream_ + kNormalSubindex, key_);
-      a[i] = join(w[0], w[1]);
-      b[i] = join(w[2], w[3]);
-    }
-    for (uint64_t i = 0; i < pairs; ++i) box_muller(a[i], b[i], values[0][i], values[1][i]);
+    with_wide_registers([&]() __attribute__((always_inline)) {
+      for (uint64_t i = 0; i < pairs; ++i) {
+        const Words w = philox(pair + i, stream_ + kNormalSubindex, key_);
+        a[i] = join(w[0], w[1]);
+        b[i] = join(w[2], w[3]);
+      }
+      for (uint64_t i = 0; i < pairs; ++i) box_muller(a[i], b[i], values[0][i], values[1][i]);
+    });
     const uint64_t from = std::max(begin, 2 * pair), to = std::min(end, 2 * (pair + pairs));
     for (uint64_t i = from; i < to; ++i) out[i - begin] = values[i & 1][i / 2 - pair];
   }

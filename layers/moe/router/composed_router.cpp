@@ -37,10 +37,12 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
   Scored scored{.context = context,
                 .x_TD = x_tD,
                 .logits_TE = parts_.gate ? parts_.gate->logits(x_tD, context) : at::Tensor(),
+                .log_sums_T = {},
                 .scores_TE = {},
                 .probabilities_TE = {},
                 .spread_TE = {},
                 .best_TK = {}};
+  if (parts_.gate) scored.log_sums_T = at::logsumexp(scored.logits_TE, 1);
   parts_.rule->score(scored);
   Choice choice = choose(scored);
   at::Tensor weights_N = parts_.rule->weigh(scored, choice);

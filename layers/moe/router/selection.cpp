@@ -31,7 +31,9 @@ Choice top_k(const at::Tensor& scores_TE, int64_t k) {
     const scalar_t* values = scores.const_data_ptr<scalar_t>();
     at::parallel_for(0, tokens, 256, [&](int64_t first, int64_t last) {
       std::vector<scalar_t> scratch(experts + kLanes<scalar_t>);
-      for (int64_t t = first; t < last; ++t) largest(values + t * experts, experts, k, scratch.data(), ids + t * k);
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = first; t < last; ++t) largest(values + t * experts, experts, k, scratch.data(), ids + t * k);
+      });
     });
   });
   return {.offsets = at::arange(0, (tokens + 1) * k, k, at::kLong), .experts = ids_N, .kept = {}};

@@ -25,7 +25,7 @@ void with_scalar(at::ScalarType dtype, const Body& body) {
 
 // Σ a·b over n values.
 template <typename T>
-T dot(const T* a, const T* b, int64_t n) {
+SY_KERNEL T dot(const T* a, const T* b, int64_t n) {
   Lanes<T> total = broadcast(T(0));
   int64_t i = 0;
   Lanes<T> x, y;
@@ -53,8 +53,8 @@ int64_t blocks_of(int64_t tokens) {
 // One token: weigh its chosen experts, and add to the block's sums. `top`: the expert with the largest logit. Returns
 // the log-sum-exp of its logits.
 template <typename T>
-T weigh(const T* logits, const T* probabilities, int64_t experts, int64_t top, const int64_t* ids, int64_t k,
-        bool renormalise, T* weights, BlockSums& sums) {
+SY_KERNEL T weigh(const T* logits, const T* probabilities, int64_t experts, int64_t top, const int64_t* ids, int64_t k,
+                  bool renormalise, T* weights, BlockSums& sums) {
   T total = 0;
   for (int64_t i = 0; i < k; ++i) total += probabilities[ids[i]];
   for (int64_t i = 0; i < k; ++i) {
@@ -97,20 +97,22 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
     T* log_sums = chosen.log_sums_T.data_ptr<T>();
     at::parallel_for(0, blocks_of(tokens), 1, [&](int64_t first, int64_t last) {
       std::vector<T> scratch(experts + kLanes<T>);
-      for (int64_t b = first; b < last; ++b) {
-        for (int64_t t = b * kBlockTokens; t < std::min(tokens, (b + 1) * kBlockTokens); ++t) {
-          const T* row = logits + t * experts;
-          int64_t top = 0;
-          if (ids) {
-            largest(row, experts, k, scratch.data(), ids + t * k);
-            top = ids[t * k];
-          } else {
-            largest(row, experts, 1, scratch.data(), &top);
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t b = first; b < last; ++b) {
+          for (int64_t t = b * kBlockTokens; t < std::min(tokens, (b + 1) * kBlockTokens); ++t) {
+            const T* row = logits + t * experts;
+            int64_t top = 0;
+            if (ids) {
+              largest(row, experts, k, scratch.data(), ids + t * k);
+              top = ids[t * k];
+            } else {
+              largest(row, experts, 1, scratch.data(), &top);
+            }
+            log_sums[t] = weigh(row, probabilities + t * experts, experts, top, taken + t * k, k, renormalise,
+                                weights + t * k, sums[b]);
           }
-          log_sums[t] = weigh(row, probabilities + t * experts, experts, top, taken + t * k, k, renormalise,
-                              weights + t * k, sums[b]);
         }
-      }
+      });
     });
   });
 
@@ -148,24 +150,24 @@ at::Tensor softmax_top_k_backward(const at::Tensor& probabilities_TE, const TopK
     T* gradients = gradients_TE.data_ptr<T>();
     const std::vector<T> common(probability_gradients.begin(), probability_gradients.end());
     at::parallel_for(0, tokens, kBlockTokens, [&](int64_t first, int64_t last) {
-      for (int64_t t = first; t < last; ++t) {
-        const T* p = probabilities + t * experts;
-        T* g = gradients + t * experts;
-        std::copy(common.begin(), common.end(), g);  // first the gradient of the probabilities
-        T total = 0;
-        T mean = 0;
-        for (int64_t i = t * k; i < (t + 1) * k; ++i) {
-          total += p[ids[i]];
-          mean += weight_gradients[i] * weights[i];
+      with_wide_registers([&]() __attribute__((always_inline)) {
+        for (int64_t t = first; t < last; ++t) {
+          const T* p = probabilities + t * experts;
+          T* g = gradients + t * experts;
+          std::copy(common.begin(), common.end(), g);  // first the gradient of the probabilities
+          T total = 0;
+          T mean = 0;
+          for (int64_t i = t * k; i < (t + 1) * k; ++i) {
+            total += p[ids[i]];
+            mean += weight_gradients[i] * weights[i];
+          }
+          for (int64_t i = t * k; i < (t + 1) * k; ++i) {
+            g[ids[i]] += renormalise ? (weight_gradients[i] - mean) / total : weight_gradients[i];
+          }
+          const T shift = static_cast<T>(2 * z_factor) * log_sums[t] - dot(g, p, experts);
+          for (int64_t e = 0; e < experts; ++e) g[e] = p[e] * (g[e] + shift);
         }
-        for (int64_t i = t * k; i < (t + 1) * k; ++i) {
-          g[ids[i]] += renormalise ? (weight_gradients[i] - mean) / total : weight_gradients[i];
-        }
-        T inner = 0;
-        for (int64_t e = 0; e < experts; ++e) inner += g[e] * p[e];
-        const T shift = static_cast<T>(2 * z_factor) * log_sums[t] - inner;
-        for (int64_t e = 0; e < experts; ++e) g[e] = p[e] * (g[e] + shift);
-      }
+      });
     });
   });
   return gradients_TE;

@@ -14,7 +14,7 @@ class ZLoss : public BalanceTerm {
  public:
   explicit ZLoss(double coefficient) : BalanceTerm("z_loss", coefficient) {}
   void add(const Scored& scored, const Choice&, const at::Tensor&, PopulationSums& sums) override {
-    sums.add("z_loss", at::logsumexp(scored.logits_TE, 1).square().sum(at::kDouble));
+    sums.add("z_loss", scored.log_sums_T.square().sum(at::kDouble));
   }
   at::Tensor loss(const Scored& scored, const PopulationSums& sums) override {
     return sums["z_loss"] / tokens_of(scored);
@@ -26,7 +26,7 @@ class EntropyLoss : public BalanceTerm {
   explicit EntropyLoss(double coefficient) : BalanceTerm("entropy_loss", coefficient) {}
   void add(const Scored& scored, const Choice&, const at::Tensor&, PopulationSums& sums) override {
     // log p of a softmax, so that a probability of 0 has a finite gradient.
-    const at::Tensor log_p = at::log_softmax(scored.logits_TE, 1);
+    const at::Tensor log_p = scored.logits_TE - scored.log_sums_T.unsqueeze(1);
     sums.add("entropy_loss", -(log_p.exp() * log_p).sum(at::kDouble));
   }
   at::Tensor loss(const Scored& scored, const PopulationSums& sums) override {

@@ -14,9 +14,10 @@ class LabelLoss : public BalanceTerm {
     const at::Tensor labels_L = at::arange(labels, at::kLong);
     const at::Tensor begin = at::div(labels_L * experts, labels, "floor").unsqueeze(1);
     const at::Tensor end = at::div((labels_L + 1) * experts, labels, "floor").unsqueeze(1);
-    const at::Tensor ids = at::arange(experts, at::kLong);
-    const at::Tensor owned_LE = ids.ge(begin).logical_and(ids.lt(end));
-    others_LE_ = at::full(owned_LE.sizes(), kNever, at::kDouble).masked_fill_(owned_LE, 0);
+    const int64_t most = (experts + labels - 1) / labels;
+    const at::Tensor ids_LM = begin + at::arange(most, at::kLong);
+    owned_LM_ = ids_LM.clamp_max(experts - 1);
+    beyond_LM_ = at::zeros(ids_LM.sizes(), at::kDouble).masked_fill_(ids_LM.ge(end), kNever);
   }
 
   void add(const Scored& scored, const Choice&, const at::Tensor&, PopulationSums& sums) override {
@@ -25,11 +26,12 @@ class LabelLoss : public BalanceTerm {
         scored.context.tags.defined() ? scored.context.tags : at::full({tokens}, int64_t{-1}, at::kLong);
     const at::Tensor outside_T = tags_T.ge(labels_).logical_or(tags_T.lt(-1));
     const at::Tensor labelled_T = tags_T.ge(0).logical_and(outside_T.logical_not());
-    const at::Tensor log_p = at::log_softmax(scored.logits_TE, 1);
     const at::Tensor label_T = tags_T.clamp(0, labels_ - 1);
-    const at::Tensor owned_log_p = log_p + others_LE_.to(log_p.scalar_type()).index_select(0, label_T);
-    const at::Tensor log_owned_T = at::logsumexp(owned_log_p, 1);
-    const at::Tensor right_T = owned_log_p.detach().amax(1).eq(log_p.detach().amax(1)).logical_and(labelled_T);
+    const at::Tensor& logits_TE = scored.logits_TE;
+    const at::Tensor owned_TM = logits_TE.gather(1, owned_LM_.index_select(0, label_T)) +
+                                beyond_LM_.to(logits_TE.scalar_type()).index_select(0, label_T);
+    const at::Tensor log_owned_T = at::logsumexp(owned_TM, 1) - scored.log_sums_T;
+    const at::Tensor right_T = owned_TM.detach().amax(1).eq(logits_TE.detach().amax(1)).logical_and(labelled_T);
     sums.add("label_loss", -at::where(labelled_T, log_owned_T, 0).sum(at::kDouble));
     sums.add("label_loss.labelled", labelled_T.sum());
     sums.add("label_loss.outside", outside_T.sum());
@@ -57,7 +59,8 @@ class LabelLoss : public BalanceTerm {
 
   const int64_t labels_;
   const std::string layer_;
-  at::Tensor others_LE_;  // 0 for the experts that a label owns, kNever for the others
+  // The experts that each label owns, M at most; rows that have fewer are filled up, and kNever tells what with.
+  at::Tensor owned_LM_, beyond_LM_;
 };
 
 }  // namespace
