@@ -27,8 +27,8 @@ std::vector<TensorPart> parts_of(PlainDecoder& model, at::Tensor PlainParameter:
 }  // namespace
 
 PlainReference::PlainReference(const RunConfig& config, int64_t vocabulary, std::unique_ptr<BatchLoader> batches,
-                               double margin, Communicator& world)
-    : config_(config), world_(world), margin_(margin), batches_(std::move(batches)) {
+                               double margin, std::function<void(const std::string&)> tell, Communicator& world)
+    : config_(config), world_(world), margin_(margin), tell_(std::move(tell)), batches_(std::move(batches)) {
   if (!batches_) return;
   model_ = std::make_unique<PlainDecoder>(config.model, vocabulary, config.train.compute_precision(),
                                           static_cast<uint64_t>(config.run.seed), one_rank_.mesh());
@@ -71,11 +71,13 @@ void PlainReference::run_part(const TokenBatch& batch, const std::vector<Choice>
   size_t next = 0;
   PlainOutput output = model_->forward(
       batch, [&](int64_t layer, PlainRouter& router, const at::Tensor& x_TD, const TokenContext& context) {
+        tell_of(batch, absl::StrCat("layer ", layer));
         const Choice& choice = choices.at(next++);
         result.flips.add(count_flips(router, x_TD, context, choice, config_.model.moe.experts, margin_,
                                      absl::StrCat("layer ", layer, ", part ", batch.part)));
         return choice;
       });
+  tell_of(batch, "backward");
   (output.loss + output.auxiliary_loss).backward();
 
   const int64_t row = batch.part * batch.part_tokens, rows = batch.parts * batch.part_tokens;
@@ -84,6 +86,13 @@ void PlainReference::run_part(const TokenBatch& batch, const std::vector<Choice>
     result.record.input_gradients.push_back(
         rows_part(absl::StrCat("layers.", i, ".input"), row, rows, output.block_inputs[i].grad()));
   }
+}
+
+void PlainReference::tell_of(const TokenBatch& batch, const std::string& what) {
+  constexpr absl::Duration kPause = absl::Seconds(10);
+  if (!tell_ || absl::Now() - told_ < kPause) return;
+  told_ = absl::Now();
+  tell_(absl::StrCat("            reference: part ", batch.part + 1, " of ", batch.parts, ", ", what));
 }
 
 std::vector<TensorPart> PlainReference::gradients() {

@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Reference>> make_reference(const VerifyOptions& o
     if (world.rank() == 0) batches = open_batches(options, {.ranks = 1, .rank = 0});
     SY_RETURN_IF_ERROR(agree(world, batches.status()));
     return std::make_unique<PlainReference>(options.config, options.vocabulary, *std::move(batches),
-                                            bounds_of(options, false).forward(1), world);
+                                            bounds_of(options, false).forward(1), options.tell, world);
   }
   SY_RETURN_IF_ERROR(agree(world, check_room_for_stand_in(*layout.job, world)));
   other.config = options.config;

@@ -127,7 +127,7 @@ TEST(PlainReference, CountsTargetsItself) {
           std::move(source), BatchLoader::Options{.global_batch = 6, .accumulation = 2, .data = {}});
       RunConfig config = what.config;
       config.model.moe.experts = 0;
-      PlainReference reference(config, what.vocabulary, std::move(batches), 0, world);
+      PlainReference reference(config, what.vocabulary, std::move(batches), 0, nullptr, world);
       for (const TensorPart& part : value_or_throw(reference.run(0, Choices(2))).gradients) {
         if (part.name == "head") head = part.data.clone();
       }
