@@ -15,6 +15,8 @@ struct Product {
   int64_t lda, ldb, ldc;
   bool transpose_a, transpose_b;
   bool accumulate;
+
+  bool operator==(const Product&) const = default;
 };
 
 // False, and nothing done, where oneDNN is absent or has no optimised kernel for this processor. Throws std::bad_alloc

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include <absl/hash/hash.h>
+
 #include "layers/ops/matmul_backends.h"
 #include "runtime/base/check.h"
 
@@ -17,9 +19,8 @@ namespace {
 
 using dnnl::memory;
 
-// oneDNN keeps the kernels of the last shapes in a cache of its own, shared by all threads: a look-up costs 2–4 µs, a
-// new shape 0.1–2 ms and about 0.3 MB of memory, which bounds how many are worth keeping where experts meet new row
-// counts all the time.
+// oneDNN keeps the kernels of the last shapes in a cache of its own, shared by all threads: a new shape costs 0.1–2 ms
+// and about 0.3 MB of memory, which bounds how many are worth keeping where experts meet new row counts all the time.
 constexpr int kCachedKernels = 384;
 
 // So that few shapes are new, a product of changing rows (m, or the inner size of a weight gradient) is cut into few
@@ -71,23 +72,91 @@ Scratch allocate(size_t bytes) {
   return scratch;
 }
 
-bool multiply(const Product& product, const void* a, const void* b, void* c) try {
-  const dnnl::matmul::primitive_desc description = describe(product);
-  if (std::string_view(description.impl_info_str()).substr(0, 3) == "ref") return false;
-  const dnnl::engine& engine = cpu_engine();
-  const Scratch scratch = allocate(description.scratchpad_desc().get_size());
-  dnnl::stream stream(engine);
-  dnnl::matmul(description)
-      .execute(stream, {{DNNL_ARG_SRC, memory(description.src_desc(), engine, const_cast<void*>(a))},
-                        {DNNL_ARG_WEIGHTS, memory(description.weights_desc(), engine, const_cast<void*>(b))},
-                        {DNNL_ARG_DST, memory(description.dst_desc(), engine, c)},
-                        {DNNL_ARG_SCRATCHPAD, memory(description.scratchpad_desc(), engine, scratch.get())}});
-  stream.wait();
-  return true;
-} catch (const dnnl::error& failure) {
-  if (failure.status == dnnl_unimplemented) return false;
-  if (failure.status == dnnl_out_of_memory) throw std::bad_alloc();
-  check_failed(__FILE__, __LINE__, failure.what());
+// A product's kernel with its arguments, ready to run on other data: making these anew costs as much as a small product
+// (attention's, or those of experts with few rows).
+class Kernel {
+ public:
+  explicit Kernel(const dnnl::matmul::primitive_desc& description)
+      : stream_(cpu_engine()),
+        a_(description.src_desc(), cpu_engine(), nullptr),
+        b_(description.weights_desc(), cpu_engine(), nullptr),
+        c_(description.dst_desc(), cpu_engine(), nullptr),
+        scratch_(description.scratchpad_desc(), cpu_engine(), nullptr),
+        scratch_bytes_(description.scratchpad_desc().get_size()),
+        product_(description),
+        arguments_{{DNNL_ARG_SRC, a_}, {DNNL_ARG_WEIGHTS, b_}, {DNNL_ARG_DST, c_}, {DNNL_ARG_SCRATCHPAD, scratch_}} {}
+
+  size_t scratch_bytes() const { return scratch_bytes_; }
+  void run(const void* a, const void* b, void* c, void* scratch) {
+    a_.set_data_handle(const_cast<void*>(a));
+    b_.set_data_handle(const_cast<void*>(b));
+    c_.set_data_handle(c);
+    scratch_.set_data_handle(scratch);
+    product_.execute(stream_, arguments_);
+    stream_.wait();
+  }
+
+ private:
+  dnnl::stream stream_;
+  memory a_, b_, c_, scratch_;
+  size_t scratch_bytes_;
+  dnnl::matmul product_;
+  std::unordered_map<int, memory> arguments_;
+};
+
+// What one thread has run last.
+class Kernels {
+ public:
+  // Null where oneDNN has no optimised kernel.
+  Kernel* find(const Product& product) {
+    const auto known = kernels_.find(product);
+    if (known != kernels_.end()) return known->second.get();
+    if (kernels_.size() >= kCachedKernels) kernels_.clear();
+    return kernels_.emplace(product, make(product)).first->second.get();
+  }
+  void give_up(const Product& product) { kernels_[product] = nullptr; }
+  void* scratch(size_t bytes) {
+    if (bytes > scratch_bytes_) {
+      scratch_ = allocate(bytes);
+      scratch_bytes_ = bytes;
+    }
+    return scratch_.get();
+  }
+
+ private:
+  struct Hash {
+    size_t operator()(const Product& p) const {
+      return absl::HashOf(p.type, p.m, p.n, p.k, p.lda, p.ldb, p.ldc, p.transpose_a, p.transpose_b, p.accumulate);
+    }
+  };
+
+  static std::unique_ptr<Kernel> make(const Product& product) try {
+    const dnnl::matmul::primitive_desc description = describe(product);
+    if (std::string_view(description.impl_info_str()).substr(0, 3) == "ref") return nullptr;
+    return std::make_unique<Kernel>(description);
+  } catch (const dnnl::error& failure) {
+    if (failure.status == dnnl_unimplemented) return nullptr;
+    throw;
+  }
+
+  std::unordered_map<Product, std::unique_ptr<Kernel>, Hash> kernels_;
+  Scratch scratch_{nullptr, &std::free};
+  size_t scratch_bytes_ = 0;
+};
+
+bool multiply(const Product& product, const void* a, const void* b, void* c) {
+  thread_local Kernels kernels;
+  try {
+    Kernel* kernel = kernels.find(product);
+    if (kernel) kernel->run(a, b, c, kernels.scratch(kernel->scratch_bytes()));
+    return kernel != nullptr;
+  } catch (const dnnl::error& failure) {
+    if (failure.status == dnnl_out_of_memory) throw std::bad_alloc();
+    // Some kernels find out as they run: bf16 ones of very few rows.
+    if (failure.status != dnnl_unimplemented) check_failed(__FILE__, __LINE__, failure.what());
+    kernels.give_up(product);
+    return false;
+  }
 }
 
 size_t operand_size(const Product& p) {

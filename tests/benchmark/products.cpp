@@ -1,4 +1,4 @@
-// Our matrix products and expert block beside the same in plain ATen: benchmark_products [THREADS]. Runs are
+// Our matrix products, attention and expert block beside the same in plain ATen: benchmark_products [THREADS]. Runs are
 // interleaved and medians shown, because machines are noisy; compare within one table only.
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +10,7 @@
 #include <ATen/Parallel.h>
 #include <absl/strings/str_format.h>
 
+#include "layers/attention/causal_attention.h"
 #include "layers/moe/experts.h"
 #include "layers/ops/activation.h"
 #include "layers/ops/matmul.h"
@@ -122,6 +123,32 @@ void compare_activation(at::ScalarType dtype, int64_t rows, int64_t width) {
       [&] { const at::Tensor y = at::silu(h.narrow(1, 0, width)) * h.narrow(1, width, width); });
 }
 
+// `pieces` of `length` tokens each, forward and backward, beside ATen's fused attention of the same heads.
+void compare_attention(at::ScalarType dtype, int64_t pieces, int64_t length, HeadCounts heads) {
+  const int64_t tokens = pieces * length;
+  const at::Tensor qkv = at::randn({tokens, heads.columns()}).to(dtype).requires_grad_(true);
+  const at::Tensor g = at::randn({tokens, heads.query * heads.width}).to(dtype);
+  std::vector<int64_t> starts;
+  for (int64_t i = 0; i <= pieces; ++i) starts.push_back(i * length);
+  std::vector<at::Tensor> parts;
+  for (int i = 0; i < 3; ++i) {
+    parts.push_back(at::randn({pieces, heads.query, length, heads.width}).to(dtype).requires_grad_(true));
+  }
+  const at::Tensor g_parts = at::randn_like(parts[0]);
+  const double work = 1e-9 * static_cast<double>(pieces * heads.query * length * length * heads.width);
+  const auto label = [&](const char* what) {
+    return absl::StrFormat("%s attention %d×%d, %d heads of %d, %s", name_of(dtype), pieces, length, heads.query,
+                           heads.width, what);
+  };
+  const auto ours = [&] { return causal_attention(qkv, starts, heads); };
+  const auto atens = [&] { return at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {}, 0, true); };
+  const at::NoGradGuard no_grad;
+  compare(label("forward"), 2 * work, "GFLOP/s", ours, atens);
+  const at::AutoGradMode with_grad(true);
+  compare(
+      label("step"), 7 * work, "GFLOP/s", [&] { ours().backward(g); }, [&] { atens().backward(g_parts); });
+}
+
 void run() {
   Loopback loopback(1);
   const auto mesh = value_or_throw(Mesh::create(loopback.rank(0), MeshShape{}));
@@ -133,6 +160,7 @@ void run() {
     compare_layer(dtype, 512, 512, 512);
     compare_layer(dtype, 2048, 512, 8192);
     compare_activation(dtype, 512, 512);
+    compare_attention(dtype, 4, 512, {.query = 8, .key_value = 8, .width = 64});
     compare_block(*mesh, dtype, 512, 512, 8, 1024);
     compare_block(*mesh, dtype, 512, 256, 32, 256);
   }
