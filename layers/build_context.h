@@ -18,6 +18,7 @@ struct BuildContext {
   double residual_init_scale;  // of the projections that write into the residual stream
   uint64_t seed = 0;           // of what is drawn beside the weights
   c10::Device device = c10::kCPU;
+  bool recompute_activations = false;  // feed-forward layers and experts keep their inputs alone for backward
 
   at::TensorOptions options() const { return at::TensorOptions(dtype).device(device); }
 };

@@ -12,10 +12,11 @@ namespace switchyard {
 namespace {
 
 absl::Status out_of_memory(const std::string& detail) {
-  return error(ErrorCategory::kOutOfMemory,
-               absl::StrCat("out of memory: set train.recompute=layer, raise train.accumulation, spread the model over "
-                            "more ranks (parallel.expert, parallel.tensor), or shrink data.sequence or model.width\n",
-                            detail));
+  return error(
+      ErrorCategory::kOutOfMemory,
+      absl::StrCat("out of memory: set train.recompute=activation or layer, raise train.accumulation, spread the "
+                   "model over more ranks (parallel.expert, parallel.tensor), or shrink data.sequence or model.width\n",
+                   detail));
 }
 
 bool is_allocation_failure(const c10::Error& failure) {

@@ -56,8 +56,10 @@ struct TrainConfig {
     v("precision", precision, "of matrix products; bf16 keeps fp32 masters, fp64 runs everything in double")
         .one_of({"bf16", "fp32", "fp64"});
     v("validate_every", validate_every, "steps between validations").zero_is("never").at_least(1);
-    v("recompute", recompute, "layer: keep only each layer's input and compute the rest again in backward")
-        .one_of({"none", "layer"});
+    v("recompute", recompute,
+      "activation: feed-forward layers and experts keep only their inputs and compute what is inside again in "
+      "backward; layer: so does each layer as a whole")
+        .one_of({"none", "activation", "layer"});
     v("max_skipped", max_skipped,
       "steps in a row with a loss or gradient that is not finite, after which the run stops")
         .at_least(1);

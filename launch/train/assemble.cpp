@@ -8,6 +8,7 @@
 #include "layers/moe/router/gate_network.h"
 #include "layers/moe/router/make_router.h"
 #include "parallel/dispatch/make_dispatcher.h"
+#include "runtime/base/check.h"
 
 namespace switchyard {
 namespace {
@@ -66,15 +67,22 @@ std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& con
 
 }  // namespace
 
+Recompute recompute_from_name(std::string_view name) {
+  if (name == "activation") return Recompute::kActivations;
+  if (name == "layer") return Recompute::kLayers;
+  SY_CHECK(name == "none");
+  return Recompute::kNone;
+}
+
 std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, const at::TensorOptions& options,
-                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh,
-                                  const Decorators& decorators) {
+                                  Recompute recompute, uint64_t seed, const Mesh& mesh, const Decorators& decorators) {
   const BuildContext context{.mesh = mesh,
                              .dtype = c10::typeMetaToScalarType(options.dtype()),
                              .init_scale = config.init_scale,
                              .residual_init_scale = config.init_scale / std::sqrt(2.0 * config.layers),
                              .seed = seed,
-                             .device = options.device()};
+                             .device = options.device(),
+                             .recompute_activations = recompute == Recompute::kActivations};
 
   auto embedding = make_vocabulary_parameter("embedding", vocabulary, config.width, context);
   std::vector<std::unique_ptr<DecoderBlock>> blocks;
@@ -87,7 +95,7 @@ std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabular
   if (!config.tie_embeddings) head = make_vocabulary_parameter("head", vocabulary, config.width, context);
 
   return std::make_unique<Decoder>(mesh, vocabulary, std::move(embedding), std::move(blocks), std::move(norm),
-                                   std::move(head), config.norm_epsilon, recompute_blocks);
+                                   std::move(head), config.norm_epsilon, recompute == Recompute::kLayers);
 }
 
 }  // namespace switchyard

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 
 #include <c10/core/TensorOptions.h>
 
@@ -12,6 +13,12 @@
 #include "parallel/topology/mesh.h"
 
 namespace switchyard {
+
+// What backward computes again instead of keeping it: nothing, what lies between the products of feed-forward layers
+// and experts, or everything in a block.
+enum class Recompute { kNone, kActivations, kLayers };
+// "none", "activation" or "layer"; anything else is a bug (configs check with one_of).
+Recompute recompute_from_name(std::string_view name);
 
 // What is put around a model's parts as they are built; empty in training.
 struct Decorators {
@@ -23,7 +30,7 @@ struct Decorators {
 // `vocabulary`: tokens. `options`: dtype and device of weights and activations; a dtype alone is on the host. `seed`:
 // of what routers draw. Local.
 std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabulary, const at::TensorOptions& options,
-                                  bool recompute_blocks, uint64_t seed, const Mesh& mesh,
+                                  Recompute recompute, uint64_t seed, const Mesh& mesh,
                                   const Decorators& decorators = {});
 
 }  // namespace switchyard

@@ -7,14 +7,15 @@ namespace switchyard {
 namespace {
 
 // Elements that one block keeps for backward for each of its tokens: residual inputs, norms, q/k/v and the attention's
-// output, and what the feed-forward layer saves.
-double saved_per_token(const DecoderConfig& config, int64_t layer, int64_t tensor) {
+// output, and what the feed-forward layer saves, with its activations or without.
+double saved_per_token(const DecoderConfig& config, int64_t layer, int64_t tensor, bool activations) {
   const double width = static_cast<double>(config.width);
   const AttentionConfig& attention = config.attention;
   const double heads =
       static_cast<double>(2 * attention.heads + 2 * attention.kv_heads) * attention.head_width / tensor;
   const auto up = [](const std::string& activation) { return activation == "swiglu" ? 2.0 : 1.0; };
   double saved = 4 * width + heads;
+  if (!activations) return saved + (config.is_moe_layer(layer) ? config.moe.experts_per_token * 2 * width : 0);
   if (config.is_moe_layer(layer)) {
     const MoeConfig& moe = config.moe;
     saved += static_cast<double>(moe.experts_per_token) * (2 * width + up(moe.activation) * moe.expert_width);
@@ -33,9 +34,9 @@ int64_t activation_bytes(const Job& job) {
   const double tokens = static_cast<double>(sequences * config.data.sequence);
   double elements = tokens * job.vocabulary / tensor;
   for (int64_t layer = 0; layer < config.model.layers; ++layer) {
-    const bool kept = config.train.recompute == "none" || layer + 1 == config.model.layers;
-    const double per_token =
-        kept ? saved_per_token(config.model, layer, tensor) : static_cast<double>(config.model.width);
+    const bool kept = config.train.recompute != "layer" || layer + 1 == config.model.layers;
+    const double per_token = kept ? saved_per_token(config.model, layer, tensor, config.train.recompute != "activation")
+                                  : static_cast<double>(config.model.width);
     elements += tokens / tensor * per_token;
   }
   return static_cast<int64_t>(elements * c10::elementSize(compute_dtype(config.train.compute_precision())));

@@ -64,7 +64,7 @@ std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, cons
   auto job = std::unique_ptr<Job>(new Job{.config = config, .mesh = mesh, .recorder = recorder, .device = device});
   job->vocabulary = vocabulary;
   const auto options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device);
-  job->model = assemble(config.model, vocabulary, options, config.train.recompute == "layer",
+  job->model = assemble(config.model, vocabulary, options, recompute_from_name(config.train.recompute),
                         static_cast<uint64_t>(config.run.seed), mesh, decorators);
   job->reducer =
       std::make_unique<GradientReducer>(job->model->parameters(), mesh,

@@ -27,6 +27,7 @@ class FeedForward {
  private:
   const Mesh& mesh_;
   Activation activation_;
+  bool recompute_;
   std::unique_ptr<Parameter> up_;    // gate and up fused for SwiGLU: [2·F_local, D], else [F_local, D]
   std::unique_ptr<Parameter> down_;  // [D, F_local]
 };

@@ -39,6 +39,29 @@ at::Tensor of_expert(const at::Tensor& stacked, int64_t e) {
   return stacked[stacked.size(0) == 1 ? 0 : e];
 }
 
+// The gradient of stacked matrices on its way: an expert's product is added to its matrix, or written where it is the
+// first; a matrix that gets none in the end is zeroed.
+class StackedSum {
+ public:
+  explicit StackedSum(Parameter& stacked) : sum_(stacked.next_sum()), begun_(sum_.tensor.size(0), sum_.add) {}
+
+  void add_product(int64_t e, const at::Tensor& g_RM, const at::Tensor& x_RN) {
+    const at::Tensor matrix = of_expert(sum_.tensor, e);
+    std::vector<bool>::reference begun = begun_[begun_.size() == 1 ? 0 : e];
+    matmul(matrix, g_RM, x_RN, {.transpose_a = true, .accumulate = begun});
+    begun = true;
+  }
+  void finish() {
+    for (size_t e = 0; e < begun_.size(); ++e) {
+      if (!begun_[e]) sum_.tensor[static_cast<int64_t>(e)].zero_();
+    }
+  }
+
+ private:
+  const Parameter::Sum sum_;
+  std::vector<bool> begun_;
+};
+
 // Room for one expert's rows at a time, so that it stays in the cache.
 at::Tensor scratch(std::span<const int64_t> counts, int64_t width, const at::Tensor& like) {
   return at::empty({*std::max_element(counts.begin(), counts.end()), width}, like.options());
@@ -56,9 +79,13 @@ at::Tensor compute_together(const Block& block, const at::Tensor& rows_RD, std::
   return y_RD;
 }
 
-at::Tensor differentiate_together(const Block& block, const at::Tensor& rows_RD, const at::Tensor& h_RP,
+at::Tensor differentiate_together(const Block& block, const at::Tensor& rows_RD, at::Tensor h_RP,
                                   const at::Tensor& g_RD, std::span<const int64_t> counts, bool want_rows) {
   const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
+  if (!h_RP.defined()) {
+    h_RP = at::empty({rows_RD.size(0), up_EPD.size(1)}, rows_RD.options());
+    grouped_matmul(h_RP, rows_RD, up_EPD, counts, /*transpose_w=*/true);
+  }
   const at::Tensor activated_RF = at::empty({rows_RD.size(0), down_EDF.size(2)}, rows_RD.options());
   const at::Tensor d_RP = at::empty(h_RP.sizes(), h_RP.options());
   grouped_matmul(activated_RF, g_RD, down_EDF, counts, /*transpose_w=*/false);
@@ -69,6 +96,12 @@ at::Tensor differentiate_together(const Block& block, const at::Tensor& rows_RD,
   at::Tensor d_RD = at::empty(rows_RD.sizes(), rows_RD.options());
   grouped_matmul(d_RD, d_RP, up_EPD, counts, /*transpose_w=*/false);
   return d_RD;
+}
+
+// Room for them: for all where they are kept, and on a device.
+at::Tensor pre_activations(const at::Tensor& rows_RD, int64_t width, std::span<const int64_t> counts, bool keep) {
+  return keep || rows_RD.is_cuda() ? at::empty({rows_RD.size(0), width}, rows_RD.options())
+                                   : scratch(counts, width, rows_RD);
 }
 
 // y_RD, and the pre-activations in h_RP: all of them where it has R rows, else the last expert's.
@@ -87,24 +120,31 @@ at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<cons
   return y_RD;
 }
 
-// The rows' gradient, undefined unless wanted; the weights' gradients are added in place.
+// The rows' gradient, undefined unless wanted; the weights' gradients are added in place. Pre-activations that are
+// undefined are computed again.
 at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at::Tensor& h_RP, const at::Tensor& g_RD,
                          std::span<const int64_t> counts, bool want_rows) {
   if (rows_RD.is_cuda()) return differentiate_together(block, rows_RD, h_RP, g_RD, counts, want_rows);
   const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
   const at::Tensor activated = scratch(counts, down_EDF.size(2), rows_RD);
   const at::Tensor gradient = scratch(counts, up_EPD.size(1), rows_RD);
+  const at::Tensor again = h_RP.defined() ? at::Tensor() : scratch(counts, up_EPD.size(1), rows_RD);
+  StackedSum down_sum(block.down), up_sum(block.up);
   at::Tensor d_RD;
   if (want_rows) d_RD = at::empty(rows_RD.sizes(), rows_RD.options());
   for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor x = rows_RD.narrow(0, first, rows), g = g_RD.narrow(0, first, rows);
     const at::Tensor a = activated.narrow(0, 0, rows), d_h = gradient.narrow(0, 0, rows);
+    const at::Tensor h = again.defined() ? again.narrow(0, 0, rows) : h_RP.narrow(0, first, rows);
+    if (again.defined()) matmul(h, x, of_expert(up_EPD, e), {.transpose_b = true});
     matmul(a, g, of_expert(down_EDF, e));
-    activation_backward(block.activation, h_RP.narrow(0, first, rows), a, d_h, a);
-    matmul(of_expert(block.down.gradient(), e), g, a, {.transpose_a = true, .accumulate = true});
-    matmul(of_expert(block.up.gradient(), e), d_h, x, {.transpose_a = true, .accumulate = true});
+    activation_backward(block.activation, h, a, d_h, a);
+    down_sum.add_product(e, g, a);
+    up_sum.add_product(e, d_h, x);
     if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e));
   });
+  down_sum.finish();
+  up_sum.finish();
   return d_RD;
 }
 
@@ -112,10 +152,10 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   // The weights' values are inputs only so that the block is recorded when the rows need no gradient.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RD, const at::Tensor& up_EPD,
                             const at::Tensor&, Activation activation, Parameter* up, Parameter* down,
-                            const std::vector<int64_t>& counts) {
-    const at::Tensor h_RP = at::empty({rows_RD.size(0), up_EPD.size(1)}, rows_RD.options());
+                            const std::vector<int64_t>& counts, bool keep) {
+    const at::Tensor h_RP = pre_activations(rows_RD, up_EPD.size(1), counts, keep);
     // h is neither input nor output, so that it may be kept as it is.
-    ctx->save_for_backward({rows_RD, h_RP});
+    ctx->save_for_backward({rows_RD, keep ? h_RP : at::Tensor()});
     ctx->saved_data["counts"] = counts;
     ctx->saved_data["activation"] = static_cast<int64_t>(activation);
     ctx->saved_data["up"] = borrow(*up);
@@ -132,7 +172,7 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
         differentiate(block, saved[0], saved[1], gradients[0].contiguous(), counts, ctx->needs_input_grad(0));
     block.down.accumulated();
     block.up.accumulated();
-    variable_list result(7);
+    variable_list result(8);
     result[0] = d_RD;
     return result;
   }
@@ -149,7 +189,7 @@ ExpertSharing expert_sharing_from_name(std::string_view name) {
 
 Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, Activation activation,
                  const Placement& placement, const BuildContext& context, ExpertSharing sharing)
-    : activation_(activation) {
+    : activation_(activation), recompute_(context.recompute_activations) {
   const Mesh& mesh = context.mesh;
   SY_CHECK_EQ(static_cast<int>(placement.experts_of.size()), mesh.size(Axis::kExpert));
   std::vector<std::string> own;
@@ -197,14 +237,13 @@ at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> 
   if (local_experts_ == 0) return rows_RD;
   const at::Tensor x_RD = rows_RD.contiguous();
   if (!at::GradMode::is_enabled()) {
-    const int64_t width = up_->value().size(1);
-    const at::Tensor h = x_RD.is_cuda() ? at::empty({total, width}, x_RD.options()) : scratch(counts, width, x_RD);
-    return compute({activation_, *up_, *down_}, x_RD, counts, h);
+    return compute({activation_, *up_, *down_}, x_RD, counts,
+                   pre_activations(x_RD, up_->value().size(1), counts, /*keep=*/false));
   }
   up_->recorded();
   down_->recorded();
   return ExpertsFunction::apply(x_RD, up_->value(), down_->value(), activation_, up_.get(), down_.get(),
-                                std::vector<int64_t>(counts.begin(), counts.end()));
+                                std::vector<int64_t>(counts.begin(), counts.end()), !recompute_);
 }
 
 ParameterList Experts::parameters() {

@@ -46,6 +46,7 @@ class Experts {
 
  private:
   Activation activation_;
+  bool recompute_;  // pre-activations, in backward
   int64_t local_experts_;
   // Null on a rank without experts, unless shared; shared ones are stacks of one.
   std::unique_ptr<Parameter> up_;    // [experts, P, D], P: pre_activation_width of the local part of F

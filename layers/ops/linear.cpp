@@ -27,7 +27,8 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const at::Tensor x_TI = ctx->get_saved_variables()[0];
     const at::Tensor g_TO = gradients[0].contiguous();
     // The weight first: its reduction may start while dx is computed.
-    matmul(weight.gradient(), g_TO, x_TI, {.transpose_a = true, .accumulate = true});
+    const Parameter::Sum sum = weight.next_sum();
+    matmul(sum.tensor, g_TO, x_TI, {.transpose_a = true, .accumulate = sum.add});
     weight.accumulated();
     at::Tensor d_TI;
     if (ctx->needs_input_grad(0)) {

@@ -53,7 +53,7 @@ GradientReducer::GradientReducer(const ParameterList& parameters, const Mesh& me
 }
 
 GradientReducer::~GradientReducer() {
-  for (Parameter* parameter : parameters_) parameter->attach(parameter->gradient(), nullptr);
+  for (Parameter* parameter : parameters_) parameter->report_to_nobody();
 }
 
 // Last parameter first: the order in which backward fills them.
@@ -73,7 +73,6 @@ void GradientReducer::attach_gradients() {
       (*it)->attach(flat.narrow(0, offset, value.numel()).view(value.sizes()), [this](Parameter& p) { ready(p); });
       offset += aligned(value.numel(), dtype);
     }
-    storage_.push_back(flat);
   }
 }
 
@@ -109,7 +108,7 @@ std::span<const Shard> GradientReducer::shards_of(size_t bucket) const {
 
 void GradientReducer::begin_step() {
   SY_CHECK(!last_part_);
-  for (at::Tensor& flat : storage_) flat.zero_();
+  for (Parameter* parameter : parameters_) parameter->clear_gradient();
 }
 
 void GradientReducer::begin_last_part() {
@@ -176,6 +175,7 @@ void GradientReducer::notice_completed() {
 
 absl::Status GradientReducer::finish() {
   SY_CHECK(last_part_);
+  for (const Parameter* parameter : parameters_) parameter->gradient();
   for (auto& [group, queue] : queues_) {
     for (size_t b : queue) launch(b);
     queue.clear();

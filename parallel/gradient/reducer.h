@@ -59,13 +59,13 @@ class GradientReducer {
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  // Zeroes the gradients. Local.
+  // Clears the gradients. Local.
   void begin_step();
   // From here on a bucket is reduced as soon as the backward of all its parameters is done, in the buckets' order in
   // each group. Every rank of the mesh calls this before the same part. Local.
   void begin_last_part();
-  // Reduces what never became ready (parameters without a use on this rank) and waits for everything. Collective over
-  // the mesh. Errors: kCommunication.
+  // Zeroes what nothing was added to, reduces what never became ready (parameters without a use on this rank) and waits
+  // for everything. Collective over the mesh. Errors: kCommunication.
   absl::Status finish();
 
   const ParameterList& parameters() const { return parameters_; }
@@ -104,7 +104,6 @@ class GradientReducer {
   std::vector<Bucket> buckets_;
   std::vector<Reduction> reductions_;  // of the bucket with the same index
   std::vector<Shard> shards_;          // bucket by bucket
-  std::vector<at::Tensor> storage_;    // of all gradients, one tensor a dtype
   std::map<const Parameter*, Progress> progress_;
   std::map<AxisSet, std::deque<size_t>> queues_;  // buckets still to launch, for each group
   std::vector<size_t> in_flight_;

@@ -1,5 +1,7 @@
 #include "parallel/parameter/parameter.h"
 
+#include <utility>
+
 #include <ATen/ATen.h>
 
 #include "runtime/base/check.h"
@@ -20,7 +22,16 @@ at::Tensor Parameter::value_of(const Slice& slice) const {
 }
 
 at::Tensor Parameter::gradient_of(const Slice& slice) const {
-  return gradient_.view(-1).narrow(0, slice.offset, slice.spec.box.numel()).view(slice.spec.box.extent);
+  return gradient().view(-1).narrow(0, slice.offset, slice.spec.box.numel()).view(slice.spec.box.extent);
+}
+
+const at::Tensor& Parameter::gradient() const {
+  if (std::exchange(cleared_, false)) gradient_.zero_();
+  return gradient_;
+}
+
+Parameter::Sum Parameter::next_sum() {
+  return {gradient_, !std::exchange(cleared_, false)};
 }
 
 void Parameter::accumulated() {
@@ -31,6 +42,7 @@ void Parameter::accumulated() {
 void Parameter::attach(at::Tensor gradient, std::function<void(Parameter&)> ready) {
   SY_CHECK_EQ(gradient.sizes(), value_.sizes());
   gradient_ = std::move(gradient);
+  cleared_ = false;
   ready_ = std::move(ready);
 }
 

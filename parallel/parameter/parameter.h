@@ -1,7 +1,7 @@
 // A parameter: the storage that the products want (stacked or fused), cut into logical slices with one spec each.
-// Gradients never pass through autograd's leaves: an operation that used the parameter adds its gradient to `gradient`
-// in place (fp32, or fp64 under precision fp64) and reports it, so that the reducer can start as soon as the last use
-// of the last part is done.
+// Gradients never pass through autograd's leaves: an operation that used the parameter adds its gradient to the
+// parameter's (fp32, or fp64 under precision fp64) and reports it, so that the reducer can start as soon as the last
+// use of the last part is done.
 #pragma once
 
 #include <functional>
@@ -37,8 +37,9 @@ class Parameter {
 
   // A leaf that requires grad, so that operations on it are recorded; its own .grad() stays undefined.
   const at::Tensor& value() const { return value_; }
-  // Same shape as value. Undefined until attached.
-  const at::Tensor& gradient() const { return gradient_; }
+  // What has been added since it was cleared, zeros if nothing was; as attached before that. Same shape as value.
+  // Undefined until attached.
+  const at::Tensor& gradient() const;
   std::span<const Slice> slices() const { return slices_; }
   const std::string& name() const { return slices_.front().spec.name; }
 
@@ -49,13 +50,24 @@ class Parameter {
   // added to gradient().
   void recorded() { ++pending_; }
   void accumulated();
+  // Instead of gradient(), for an operation that writes all of it where nothing has been added yet (`add`: false),
+  // before anybody else reads it, which spares the zeroing.
+  struct Sum {
+    at::Tensor tensor;
+    bool add;
+  };
+  Sum next_sum();
 
   // By the reducer. `ready` is called when no recorded use is pending any more.
   void attach(at::Tensor gradient, std::function<void(Parameter&)> ready);
+  void report_to_nobody() { ready_ = nullptr; }
+  // The gradient counts as zero from here on, whatever it holds.
+  void clear_gradient() { cleared_ = true; }
 
  private:
   at::Tensor value_;
   at::Tensor gradient_;
+  mutable bool cleared_ = false;
   std::vector<Slice> slices_;
   std::function<void(Parameter&)> ready_;
   int pending_ = 0;

@@ -19,7 +19,7 @@ struct DecoderCase {
   int64_t vocabulary = 61;
   at::ScalarType dtype = at::kDouble;
   c10::Device device = c10::kCPU;
-  bool recompute = false;
+  Recompute recompute = Recompute::kNone;
   OptimizerConfig optimizer;
   std::vector<double> lr;         // of each step
   std::vector<GlobalStep> steps;  // as many

@@ -160,7 +160,7 @@ TEST_F(CommandLine, ARankThatCannotAllocateEndsTheJobAndSaysWhich) {
   EXPECT_EQ(outcome.code, 71);
   EXPECT_EQ(errors_in(outcome.err), 1) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("switchyard: error: rank 1 of 3 on "));
-  EXPECT_THAT(outcome.err, HasSubstr(": out of memory: set train.recompute=layer"));
+  EXPECT_THAT(outcome.err, HasSubstr(": out of memory: set train.recompute=activation"));
 }
 
 TEST_F(CommandLine, RanksThatFailWithoutAgreeingSpeakOnceToo) {

@@ -42,7 +42,7 @@ TEST(Report, AFailedTensorAllocationSaysWhatToDo) {
   EXPECT_EQ(error_category(status), ErrorCategory::kOutOfMemory);
   const std::string message(status.message());
   EXPECT_THAT(message, testing::StartsWith("out of memory: "));
-  EXPECT_THAT(message, HasSubstr("train.recompute=layer"));
+  EXPECT_THAT(message, HasSubstr("train.recompute=activation"));
   EXPECT_THAT(message, HasSubstr("1125899906842624"));  // the bytes asked for, in the detail
 }
 

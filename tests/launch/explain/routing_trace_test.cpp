@@ -89,7 +89,7 @@ std::vector<LayerTrace> trace_of_layout(MeshShape shape) {
     RoutingRecorder recorder;
     Decorators decorators;
     decorators.router = [&](std::unique_ptr<Router> router) { return recorder.decorate(std::move(router)); };
-    const auto model = assemble(what.model, what.vocabulary, what.dtype, false, what.seed, mesh, decorators);
+    const auto model = assemble(what.model, what.vocabulary, what.dtype, Recompute::kNone, what.seed, mesh, decorators);
     initialise_values(model->parameters(), what.seed);
     std::vector<MoeLayer*> mixtures;
     for (const auto& block : model->blocks()) {

@@ -28,7 +28,7 @@ Pass run_pass(const DecoderCase& what, MeshShape shape, const std::vector<std::s
   shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
   run_mesh(shape, [&](const Mesh& mesh) {
     const at::NoGradGuard no_grad;
-    auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype), false, what.seed, mesh);
+    auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype), Recompute::kNone, what.seed, mesh);
     GradientReducer reducer(model->parameters(), mesh, {});
     ShardedAdamW(reducer, mesh, what.optimizer).initialise_all(what.seed);
     MoeMetrics moe(*model);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -126,6 +127,38 @@ TEST(Experts, AccumulateAndReport) {
     none.sum().backward();
     EXPECT_EQ(ready, (std::vector<std::string>{"moe.experts.0.down", "moe.experts.0.gate"}));
     EXPECT_EQ(experts.parameters()[0]->gradient().abs().sum().item<double>(), 0.0);
+  });
+}
+
+// Whatever a cleared gradient holds: the first product is written, the next ones are added, and a matrix without rows
+// is zero.
+TEST(Experts, WriteClearedGradients) {
+  run_mesh(mesh_shape(1), [&](const Mesh& mesh) {
+    for (const ExpertSharing sharing : {ExpertSharing::kNone, ExpertSharing::kUp}) {
+      Experts experts("moe", 8, 16, Activation::kSwiglu, Placement::contiguous(2, 1), context_of(mesh, at::kDouble),
+                      sharing);
+      fill(experts);
+      const at::Tensor x = at::randn({6, 8}, at::kDouble), g = at::randn({6, 8}, at::kDouble);
+      for (const std::vector<int64_t>& counts : {std::vector<int64_t>{6, 0}, std::vector<int64_t>{2, 4}}) {
+        for (Parameter* parameter : experts.parameters()) parameter->gradient().zero_();
+        const Result added = run(experts, x, g, counts);
+        for (const int times : {1, 2}) {
+          for (Parameter* parameter : experts.parameters()) {
+            parameter->gradient().fill_(std::numeric_limits<double>::quiet_NaN());
+            parameter->clear_gradient();
+          }
+          Result written;
+          for (int i = 0; i < times; ++i) written = run(experts, x, g, counts);
+          for (size_t i = 0; i < 2; ++i) expect_close(written.gradients[i], times * added.gradients[i], 1e-15);
+        }
+      }
+      for (Parameter* parameter : experts.parameters()) {
+        parameter->gradient().fill_(std::numeric_limits<double>::quiet_NaN());
+        parameter->clear_gradient();
+      }
+      experts.forward(x.narrow(0, 0, 0), std::vector<int64_t>{0, 0}).sum().backward();
+      for (Parameter* parameter : experts.parameters()) EXPECT_TRUE(parameter->gradient().eq(0).all().item<bool>());
+    }
   });
 }
 

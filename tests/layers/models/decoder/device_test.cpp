@@ -38,7 +38,7 @@ TEST(DecoderOnDevice, EqualsTheCpuInFp64) {
 TEST(DecoderOnDevice, EqualsTheCpuInFp64WithRecomputedLayers) {
   SY_DEVICE_OR_SKIP();
   DecoderCase what = small_decoder_case();
-  what.recompute = true;
+  what.recompute = Recompute::kLayers;
   what.model.tie_embeddings = true;
   what.model.moe.activation = "gelu";
   expect_equal_runs(what, device, 1e-9);

@@ -59,8 +59,23 @@ TEST(Layouts, TiedEmbeddingsEqualOneRank) {
 
 TEST(Layouts, RecomputedLayersEqualOneRank) {
   DecoderCase what = small_decoder_case();
-  what.recompute = true;
+  what.recompute = Recompute::kLayers;
   expect_equal_runs(run_decoder(what, mesh_shape(6, 3, 2)), reference_run(), 1e-9, difference);
+}
+
+// The same products on the same numbers: not a bit differs, whole or in chunks, with matrices in common or without.
+TEST(Layouts, RecomputedActivationsAreTheSame) {
+  for (const bool common : {false, true}) {
+    for (const int chunks : {1, 3}) {
+      DecoderCase what = small_decoder_case();
+      if (common) what.model.moe.share = "down";
+      MeshShape shape = mesh_shape(6, 3, 3, 2);
+      shape.dispatch_chunks = chunks;
+      const DecoderRun reference = run_decoder(what, shape);
+      what.recompute = Recompute::kActivations;
+      expect_equal_runs(run_decoder(what, shape), reference, 0, difference);
+    }
+  }
 }
 
 TEST(Layouts, GeluExpertsWithoutRenormalisationEqualOneRank) {
@@ -118,7 +133,7 @@ TEST_P(Dispatchers, EqualOneRankInFp64) {
 
 TEST(Chunks, RecomputedChunksEqualOneRankInFp64) {
   DecoderCase what = small_decoder_case();
-  what.recompute = true;
+  what.recompute = Recompute::kLayers;
   MeshShape shape = mesh_shape(6, 3, 3, 2);
   shape.dispatch_chunks = 3;
   expect_equal_runs(run_decoder(what, shape), reference_run(), 1e-9, difference);

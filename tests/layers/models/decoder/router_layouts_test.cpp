@@ -84,7 +84,7 @@ TEST_P(RouterLayouts, RecomputedLayersAreTheSame) {
   DecoderCase what = case_of(GetParam());
   if (what.model.moe.share_layers > 1) GTEST_SKIP() << "recomputed layers share nothing";
   const DecoderRun reference = run_decoder(what, mesh_shape(1));
-  what.recompute = true;
+  what.recompute = Recompute::kLayers;
   expect_equal_runs(run_decoder(what, mesh_shape(2, 1, 2)), reference, 1e-9, difference);
 }
 
