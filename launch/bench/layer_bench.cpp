@@ -14,6 +14,7 @@
 #include "launch/config/run_config.h"
 #include "launch/trace/mixture_spans.h"
 #include "launch/train/assemble.h"
+#include "launch/train/create_mesh.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
@@ -54,8 +55,8 @@ class Layer {
   Layer(const LayerBenchOptions& options, const Mesh& mesh, Recorder& recorder)
       : options_(options),
         mesh_(mesh),
-        model_(assemble(model_of(options), kVocabulary, dtype_of(options), false, static_cast<uint64_t>(options.seed),
-                        mesh, record_own_rows(recorder, options.experts, mesh))),
+        model_(assemble(model_of(options), kVocabulary, dtype_of(options), Recompute::kNone,
+                        static_cast<uint64_t>(options.seed), mesh, record_own_rows(recorder, options.experts, mesh))),
         layer_(*model_->moe_layers().begin()->second) {
     initialise_values(model_->parameters(), static_cast<uint64_t>(options.seed));
     attach_plain_gradients(layer_.parameters());
@@ -74,6 +75,7 @@ class Layer {
 
   void forward() {
     ++context_.step;
+    for (Parameter* parameter : layer_.parameters()) parameter->clear_gradient();  // as a step's first part meets it
     if (skewed_.offsets.defined()) layer_.router().replay(skewed_);
     output_ = layer_.forward(x_tD_, context_);
   }
@@ -187,6 +189,7 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
+  if (options.shared_memory) SY_RETURN_IF_ERROR(share_memory(*mesh));
   Layer layer(options, *mesh, recorder);
   LayerBench result;
   layer.forward();

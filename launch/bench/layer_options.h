@@ -12,6 +12,7 @@ struct LayerBenchOptions {
   int64_t experts = 8, experts_per_token = 2;
   std::string dispatcher = "all_to_all";  // of parallel.dispatcher, but auto
   int chunks = 1;                         // as parallel.dispatch_chunks
+  bool shared_memory = true;              // as parallel.shared_memory
   std::string activation = "swiglu";      // swiglu, gelu, relu
   std::string router = "softmax";
   std::string precision = "bf16";  // bf16, fp32, fp64

@@ -21,6 +21,7 @@ nlohmann::json asked(const LayerBenchOptions& options, const BenchPlace& place) 
           {"experts_per_token", options.experts_per_token},
           {"dispatcher", options.dispatcher},
           {"chunks", options.chunks},
+          {"shared_memory", options.shared_memory},
           {"activation", options.activation},
           {"router", options.router},
           {"precision", options.precision},

@@ -66,6 +66,7 @@ void add_bench_layer(CLI::App& bench, Command& command) {
   layer->add_option("--chunks", options.chunks, "As parallel.dispatch_chunks")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  layer->add_option("--shared-memory", options.shared_memory, "As parallel.shared_memory")->capture_default_str();
   layer->add_option("--activation", options.activation, "Of the experts: swiglu, gelu or relu")
       ->check(CLI::IsMember({"swiglu", "gelu", "relu"}))
       ->capture_default_str();

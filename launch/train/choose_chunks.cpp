@@ -12,6 +12,7 @@
 #include "parallel/dispatch/trial.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/exchange.h"
 #include "runtime/numerics/precision.h"
 
 namespace switchyard {
@@ -55,7 +56,12 @@ int64_t rows_of(double part, int64_t rows, int64_t divisor) {
 
 }  // namespace
 
-absl::StatusOr<int> choose_chunks(const RunConfig& config, const Mesh& mesh, c10::Device device) {
+absl::StatusOr<int> choose_chunks(const RunConfig& config, const Mesh& mesh, DispatcherKind kind, c10::Device device) {
+  // Rows that a rank puts in place by itself are work that nothing hides.
+  const bool all_near = kind != DispatcherKind::kDeduplicated && mesh.shared_memory() &&
+                        mesh.node_group().size() == mesh.group_size({Axis::kExpert, Axis::kExpertTensor});
+  SY_ASSIGN_OR_RETURN(const double ranks_near, reduce_number(mesh.world(), all_near ? 1 : 0, ReduceOp::kSum));
+  if (ranks_near == mesh.world().size()) return 1;
   const Shape shape = shape_of(config, mesh, device);
   Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
   const int64_t to_each = rows_of(1, shape.rows, group.size()), of_each = rows_of(1, shape.rows, shape.experts);

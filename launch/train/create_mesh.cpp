@@ -43,10 +43,20 @@ absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
   return resolve_mesh(config.parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
 }
 
+absl::Status share_memory(Mesh& mesh, const Tell& tell) {
+  const absl::Status shared = mesh.share_memory();
+  if (shared.ok() || error_category(shared) != ErrorCategory::kUnavailable) return shared;
+  if (tell) tell(absl::StrCat("dispatch    by messages within hosts too: ", shared.message()));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world, const Tell& tell) {
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
+  if (config.parallel.shared_memory && config.model.moe.experts > 0 && device.is_cpu()) {
+    SY_RETURN_IF_ERROR(share_memory(*mesh, tell));
+  }
   const bool by_trial = config.parallel.dispatcher == "auto", by_model = config.parallel.dispatch_chunks == 0;
   if (!(by_trial || by_model) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;
 
@@ -56,8 +66,8 @@ absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const
     SY_ASSIGN_OR_RETURN(kind, fastest_dispatcher(config, *mesh, device, tell));
   }
   if (by_model) {
-    SY_ASSIGN_OR_RETURN(chunks, choose_chunks(config, *mesh, device));
-    if (tell) tell(absl::StrCat("chunks      ", chunks, ", by a model of wire and experts"));
+    SY_ASSIGN_OR_RETURN(chunks, choose_chunks(config, *mesh, kind, device));
+    if (tell) tell(absl::StrCat("chunks      ", chunks, ", as rows and experts take time here"));
   }
   mesh->settle_dispatch(kind, chunks);
   return mesh;

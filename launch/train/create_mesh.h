@@ -15,7 +15,12 @@ namespace switchyard {
 // The layout that the config asks for, of its model; errors as those of parallel/topology/mesh.h.
 absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks);
 
-// `shape`: what resolve_mesh made of config.parallel. Where parallel.dispatcher is auto, each kind is tried with rows
+// Lets the ranks of each host share memory where the system does; where not, `tell` gets a line why. Collective over
+// the mesh's world.
+absl::Status share_memory(Mesh& mesh, const std::function<void(const std::string&)>& tell = {});
+
+// `shape`: what resolve_mesh made of config.parallel. On the host, ranks share memory as far as parallel.shared_memory
+// and the system allow. Where parallel.dispatcher is auto, each kind is tried with rows
 // of the model's width on `device`, and the fastest is taken; where dispatch_chunks is, choose_chunks decides.
 // `tell` gets a line on each. A dispatcher that the hosts do not allow is kBadConfig. Collective over `world`, which
 // the mesh borrows.

@@ -1,6 +1,6 @@
 #include "parallel/dispatch/all_to_all.h"
 
-#include <algorithm>
+#include <atomic>
 
 #include <ATen/ATen.h>
 
@@ -11,155 +11,264 @@
 namespace switchyard {
 namespace {
 
+// Where the ranks of the group are: this one, near it (they share memory with it), or far (only the wire gets there).
+struct Neighbourhood {
+  Communicator& group;
+  const Placement& placement;
+  int expert_tensor;
+  Communicator& node;          // of the group's ranks on this host, in its order
+  const SharedMemory* memory;  // of these; null: nobody is near
+
+  bool is_near(int g) const { return memory && g != group.rank() && group.node_of(g) == group.node_of(group.rank()); }
+  bool is_far(int g) const { return g != group.rank() && !is_near(g); }
+  bool any_near() const { return memory && node.size() > 1; }
+  std::vector<int> on_node() const {
+    std::vector<int> ranks;
+    for (int g = 0; g < group.size(); ++g) {
+      if (group.node_of(g) == group.node_of(group.rank())) ranks.push_back(g);
+    }
+    return ranks;
+  }
+  const std::vector<int64_t>& experts_of(int g) const { return placement.experts_of[g / expert_tensor]; }
+};
+
+// Numbers of the ranks for each other: to[r] of `outgoing` for rank r; from[r] that come back from it.
+std::vector<int64_t> exchange(Communicator& ranks, const std::vector<int64_t>& outgoing, const std::vector<int64_t>& to,
+                              const std::vector<int64_t>& from) {
+  const at::Tensor send = at::tensor(outgoing, at::kLong), recv = at::empty({sum_of(from)}, at::kLong);
+  throw_if_error(ranks.all_to_all(send, to, recv, from).wait());
+  const int64_t* data = recv.const_data_ptr<int64_t>();
+  return {data, data + recv.numel()};
+}
+
 class AllToAllPlan : public RowExchange {
  public:
-  AllToAllPlan(Communicator& group, const Placement& placement, int expert_tensor, const Routing& routing);
+  AllToAllPlan(const Neighbourhood& ranks, const Routing& routing);
 
+  Landing land(int64_t width, const at::TensorOptions& options) const override;
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const override;
   Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const override;
   const std::vector<int64_t>& counts() const { return counts_; }
 
  private:
-  // → [group size, local experts]: the rows that each rank has for each of this rank's experts.
-  std::vector<int64_t> exchange_counts(const Placement& placement, const std::vector<int64_t>& slot_counts) const;
   void place_arrivals(const std::vector<int64_t>& arriving);
-  void place_slots(const Placement& placement, const at::Tensor& ids_N, const std::vector<int64_t>& slot_counts);
-  bool all_on_wire() const { return counts_.size() == 1; }
+  void place_slots(const std::vector<int64_t>& slot_counts);
+  Work over_wire(const at::Tensor& send, const std::vector<int64_t>& to, const at::Tensor& recv,
+                 const std::vector<int64_t>& from, int64_t placed_rows) const;
+  void place_returning(const at::Tensor& rows_RD, const at::Tensor& returned_SD) const;
 
-  Communicator& group_;
-  int expert_tensor_;
-  std::vector<int64_t> counts_;       // rows of each local expert
-  std::vector<int64_t> sent_;         // rows to each rank over the wire
-  std::vector<int64_t> received_;     // rows from each rank over the wire
-  std::vector<RowSegment> arrivals_;  // a: row as it arrives, b: row of rows_RD; empty where all_on_wire()
-  std::vector<RowSegment> own_;       // a: row of the returned buffer, b: row of rows_RD; empty where all_on_wire()
-  std::vector<int64_t> own_starts_;   // row of rows_RD at which this rank's rows of each local expert begin
+  const Neighbourhood ranks_;
+  const bool all_on_wire_;  // the own rows too: a rank with a single expert gets its rows in order
+  const at::Tensor ids_N_;
+  std::vector<int64_t> counts_;                   // rows of each local expert
+  std::vector<int64_t> sent_;                     // rows to each rank over the wire
+  std::vector<int64_t> received_;                 // rows from each rank over the wire
+  std::vector<RowSegment> arrivals_;              // a: row as it arrives, b: row of rows_RD; empty where all_on_wire_
+  std::vector<RowSegment> own_;                   // a: row of the returned buffer, b: row of rows_RD; as arrivals_
+  std::vector<std::vector<RowSegment>> of_near_;  // by rank, if near: a: row among its own, b: row of rows_RD
+  std::vector<int64_t> starts_of_;                // [group size, local experts]: rows of rows_RD
+  std::vector<RowStart> starts_;                  // of each copy of each expert; targets of near ones are unknown
+  std::vector<int64_t> block_start_;              // row of the returned buffer at which each rank's begin
+  int64_t to_near_ = 0, from_near_ = 0;           // rows
 };
 
-AllToAllPlan::AllToAllPlan(Communicator& group, const Placement& placement, int expert_tensor, const Routing& routing)
-    : group_(group), expert_tensor_(expert_tensor) {
-  const at::Tensor ids_N = routing.experts.contiguous();
-  const std::vector<int64_t> slot_counts = count_slots(ids_N, placement.experts);
-  counts_.resize(placement.experts_of[group.rank() / expert_tensor].size());
-  table.offsets = routing.offsets.to(ids_N.device()).contiguous();
-  table.copies = expert_tensor;
-  place_arrivals(exchange_counts(placement, slot_counts));
-  place_slots(placement, ids_N, slot_counts);
-}
-
-std::vector<int64_t> AllToAllPlan::exchange_counts(const Placement& placement,
-                                                   const std::vector<int64_t>& slot_counts) const {
-  const int64_t local = static_cast<int64_t>(counts_.size());
-  std::vector<int64_t> outgoing;
-  std::vector<int64_t> outgoing_rows;
-  for (int g = 0; g < group_.size(); ++g) {
-    const std::vector<int64_t>& experts = placement.experts_of[g / expert_tensor_];
-    for (int64_t e : experts) outgoing.push_back(slot_counts[e]);
-    outgoing_rows.push_back(static_cast<int64_t>(experts.size()));
+AllToAllPlan::AllToAllPlan(const Neighbourhood& ranks, const Routing& routing)
+    : ranks_(ranks),
+      all_on_wire_(ranks.experts_of(ranks.group.rank()).size() == 1 && !ranks.any_near()),
+      ids_N_(routing.experts.contiguous()) {
+  const std::vector<int64_t> slot_counts = count_slots(ids_N_, ranks_.placement.experts);
+  counts_.resize(ranks_.experts_of(ranks_.group.rank()).size());
+  table.offsets = routing.offsets.to(ids_N_.device()).contiguous();
+  table.copies = ranks_.expert_tensor;
+  // The rows that this rank has for each expert of every rank, and every rank for each of this one's.
+  std::vector<int64_t> outgoing, to;
+  for (int g = 0; g < ranks_.group.size(); ++g) {
+    for (const int64_t e : ranks_.experts_of(g)) outgoing.push_back(slot_counts[e]);
+    to.push_back(static_cast<int64_t>(ranks_.experts_of(g).size()));
   }
-  const std::vector<int64_t> incoming_rows(group_.size(), local);
-  const at::Tensor send = at::tensor(outgoing, at::kLong);
-  const at::Tensor recv = at::empty({group_.size() * local}, at::kLong);
-  throw_if_error(group_.all_to_all(send, outgoing_rows, recv, incoming_rows).wait());
-  const int64_t* data = recv.const_data_ptr<int64_t>();
-  return {data, data + recv.numel()};
+  place_arrivals(
+      exchange(ranks_.group, outgoing, to, std::vector<int64_t>(to.size(), static_cast<int64_t>(counts_.size()))));
+  place_slots(slot_counts);
 }
 
 // Rows of rows_RD: by local expert, then by source. Rows that arrive: by source, then by local expert.
 void AllToAllPlan::place_arrivals(const std::vector<int64_t>& arriving) {
   const int64_t local = static_cast<int64_t>(counts_.size());
-  const int ranks = group_.size();
-  const int self = group_.rank();
-  received_.assign(ranks, 0);
-  std::vector<int64_t> starts(arriving.size());
+  const int ranks = ranks_.group.size();
+  starts_of_.resize(arriving.size());
   for (int64_t e = 0; e < local; ++e) {
     for (int g = 0; g < ranks; ++g) {
-      starts[g * local + e] = rows;
+      starts_of_[g * local + e] = rows;
       rows += arriving[g * local + e];
       counts_[e] += arriving[g * local + e];
     }
   }
+  received_.assign(ranks, 0);
+  of_near_.resize(ranks);
   int64_t arrived = 0;
   for (int g = 0; g < ranks; ++g) {
-    if (g == self && !all_on_wire()) continue;
+    const bool far = ranks_.is_far(g) || all_on_wire_, near = ranks_.is_near(g);
+    int64_t first = 0;
     for (int64_t e = 0; e < local; ++e) {
-      const int64_t count = arriving[g * local + e];
-      if (!all_on_wire() && count > 0) arrivals_.push_back({arrived, starts[g * local + e], count});
-      received_[g] += count;
-      arrived += count;
+      const int64_t count = arriving[g * local + e], row = starts_of_[g * local + e];
+      if (far && !all_on_wire_ && count > 0) arrivals_.push_back({arrived + first, row, count});
+      if (near && count > 0) of_near_[g].push_back({first, row, count});
+      first += count;
     }
+    if (near) from_near_ += first;
+    if (!far) continue;
+    received_[g] = first;
+    arrived += first;
   }
-  own_starts_.assign(starts.begin() + self * local, starts.begin() + (self + 1) * local);
 }
 
-void AllToAllPlan::place_slots(const Placement& placement, const at::Tensor& ids_N,
-                               const std::vector<int64_t>& slot_counts) {
-  const int ranks = group_.size();
-  const int self = group_.rank();
+void AllToAllPlan::place_slots(const std::vector<int64_t>& slot_counts) {
+  const int ranks = ranks_.group.size();
+  const int self = ranks_.group.rank();
   // Within the rows for one rank: where each expert's begin; the same for all ranks that share the expert.
-  std::vector<int64_t> next(placement.experts);
+  std::vector<int64_t> next(ranks_.placement.experts);
   std::vector<int64_t> block(ranks);
   for (int g = 0; g < ranks; ++g) {
-    for (int64_t e : placement.experts_of[g / expert_tensor_]) {
+    for (const int64_t e : ranks_.experts_of(g)) {
       next[e] = block[g];
       block[g] += slot_counts[e];
     }
   }
-  sent_ = block;
-  if (!all_on_wire()) sent_[self] = 0;
-  wire_rows = sum_of(sent_);
-  std::vector<int64_t> block_start(ranks);
-  for (int g = 1; g < ranks; ++g) block_start[g] = block_start[g - 1] + sent_[g - 1];
-  if (!all_on_wire()) block_start[self] = wire_rows;  // rows that stay come last
-
-  std::vector<int64_t> own_shift(placement.experts);  // row within this rank's block → row of rows_RD
-  const std::vector<int64_t>& own_experts = placement.experts_of[self / expert_tensor_];
-  for (size_t i = 0; i < own_experts.size() && !all_on_wire(); ++i) {
-    const int64_t e = own_experts[i];
-    own_shift[e] = own_starts_[i] - next[e];
-    if (slot_counts[e] > 0) own_.push_back({wire_rows + next[e], own_starts_[i], slot_counts[e]});
+  // What returns over the wire comes first, then what near ranks put there, then what never left.
+  sent_.assign(ranks, 0);
+  block_start_.assign(ranks, 0);
+  for (int g = 0; g < ranks; ++g) {
+    if (!ranks_.is_far(g) && !all_on_wire_) continue;
+    sent_[g] = block[g];
+    block_start_[g] = wire_rows;
+    wire_rows += block[g];
   }
+  int64_t returned = wire_rows;
+  for (int g = 0; g < ranks; ++g) {
+    if (!ranks_.is_near(g)) continue;
+    block_start_[g] = returned;
+    returned += block[g];
+    to_near_ += block[g];
+  }
+  if (!all_on_wire_) block_start_[self] = returned;
 
-  std::vector<RowStart> starts;
-  for (int64_t e = 0; e < placement.experts; ++e) {
-    for (int c = 0; c < expert_tensor_; ++c) {
-      const int g = placement.owner[e] * expert_tensor_ + c;
-      const int64_t returned = block_start[g] + next[e];
-      const bool stays = g == self && !all_on_wire();
-      starts.push_back({stays ? stays_at(own_shift[e] + next[e]) : returned, returned});
+  const std::vector<int64_t>& own_experts = ranks_.experts_of(self);
+  const int64_t local = static_cast<int64_t>(own_experts.size());
+  std::vector<int64_t> own_row(ranks_.placement.experts);  // of rows_RD
+  for (int64_t i = 0; i < local; ++i) {
+    const int64_t e = own_experts[i];
+    own_row[e] = starts_of_[self * local + i];
+    if (!all_on_wire_ && slot_counts[e] > 0) own_.push_back({block_start_[self] + next[e], own_row[e], slot_counts[e]});
+  }
+  for (int64_t e = 0; e < ranks_.placement.experts; ++e) {
+    for (int c = 0; c < ranks_.expert_tensor; ++c) {
+      const int g = ranks_.placement.owner[e] * ranks_.expert_tensor + c;
+      const int64_t row = block_start_[g] + next[e];
+      starts_.push_back({g == self && !all_on_wire_ ? stays_at(own_row[e]) : row, row});
     }
   }
-  index_slots(ids_N, starts, table);
+  index_slots(ids_N_, starts_, table);
+}
+
+RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& options) const {
+  if (!ranks_.any_near()) return RowExchange::land(width, options);
+  const SharedMemory& memory = *ranks_.memory;
+  Landing landing{.table = table,
+                  .places_XD = memory.all(width, options),
+                  .wire_WD = memory.allocate(wire_rows, width, options),
+                  .rows_RD = memory.allocate(rows, width, options)};
+  // Near ranks tell each other where the rows for each of their experts begin.
+  const int64_t local = static_cast<int64_t>(counts_.size()), first = memory.row_of(landing.rows_RD);
+  std::vector<int64_t> outgoing, to, from;
+  for (const int g : ranks_.on_node()) {
+    const bool near = ranks_.is_near(g);
+    for (int64_t e = 0; near && e < local; ++e) outgoing.push_back(first + starts_of_[g * local + e]);
+    to.push_back(near ? local : 0);
+    from.push_back(near ? static_cast<int64_t>(ranks_.experts_of(g).size()) : 0);
+  }
+  const std::vector<int64_t> told = exchange(ranks_.node, outgoing, to, from);
+  std::vector<RowStart> starts = starts_;
+  const int64_t wire_row = memory.row_of(landing.wire_WD);
+  auto next = told.begin();
+  for (int g = 0; g < ranks_.group.size(); ++g) {
+    for (const int64_t e : ranks_.experts_of(g)) {
+      RowStart& start = starts[e * ranks_.expert_tensor + g % ranks_.expert_tensor];
+      if (ranks_.is_near(g)) start.target = *next++;
+      if (ranks_.is_far(g)) start.target += wire_row;
+    }
+  }
+  index_slots(ids_N_, starts, landing.table);
+  return landing;
+}
+
+// Rows of far ranks. It ends when all ranks have come to it, so that what near ones put into each other's memory before
+// is there as well.
+Work AllToAllPlan::over_wire(const at::Tensor& send, const std::vector<int64_t>& to, const at::Tensor& recv,
+                             const std::vector<int64_t>& from, int64_t placed_rows) const {
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // what was put there, before the message that says so
+  Call call;
+  call.placed_bytes = placed_rows * send.size(1) * static_cast<int64_t>(send.element_size());
+  return ranks_.group.all_to_all(send, to, recv, from, call);
 }
 
 RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const {
-  if (all_on_wire()) return ends(group_.all_to_all(wire_WD, sent_, rows_RD, received_));
+  if (all_on_wire_) return ends(over_wire(wire_WD, sent_, rows_RD, received_, 0));
   const at::Tensor arrived = at::empty({sum_of(received_), rows_RD.size(1)}, rows_RD.options());
-  return [this, arrived, rows_RD, wait = ends(group_.all_to_all(wire_WD, sent_, arrived, received_))] {
+  return [this, arrived, rows_RD, wait = ends(over_wire(wire_WD, sent_, arrived, received_, to_near_))] {
     wait();
     copy_segments(arrived, rows_RD, arrivals_);
   };
 }
 
 RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const {
-  returned_SD = at::empty({table.returned.numel(), rows_RD.size(1)}, rows_RD.options());
-  if (all_on_wire()) return ends(group_.all_to_all(rows_RD, received_, returned_SD, sent_));
-  const at::Tensor leaving = at::empty({sum_of(received_), rows_RD.size(1)}, rows_RD.options());
+  const int64_t returning = table.returned.numel(), width = rows_RD.size(1);
+  if (all_on_wire_) {
+    returned_SD = at::empty({returning, width}, rows_RD.options());
+    return ends(over_wire(rows_RD, received_, returned_SD, sent_, 0));
+  }
+  if (ranks_.any_near()) {
+    returned_SD = ranks_.memory->allocate(returning, width, rows_RD.options());
+    place_returning(rows_RD, returned_SD);
+  } else {
+    returned_SD = at::empty({returning, width}, rows_RD.options());
+  }
+  const at::Tensor leaving = at::empty({sum_of(received_), width}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
-  Arrival wait = ends(group_.all_to_all(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_));
+  Arrival wait = ends(over_wire(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_, from_near_));
   copy_segments_reversed(rows_RD, returned_SD, own_);
   return wait;
 }
 
+// Near ranks tell each other where what returns begins, and put it there.
+void AllToAllPlan::place_returning(const at::Tensor& rows_RD, const at::Tensor& returned_SD) const {
+  const int64_t first = ranks_.memory->row_of(returned_SD);
+  std::vector<int64_t> outgoing, ones;
+  for (const int g : ranks_.on_node()) {
+    ones.push_back(ranks_.is_near(g) ? 1 : 0);
+    if (ranks_.is_near(g)) outgoing.push_back(first + block_start_[g]);
+  }
+  const std::vector<int64_t> told = exchange(ranks_.node, outgoing, ones, ones);
+  std::vector<RowSegment> segments;
+  auto next = told.begin();
+  for (const int g : ranks_.on_node()) {
+    if (!ranks_.is_near(g)) continue;
+    for (const RowSegment& s : of_near_[g]) segments.push_back({*next + s.a, s.b, s.count});
+    ++next;
+  }
+  copy_segments_reversed(rows_RD, ranks_.memory->all(rows_RD.size(1), rows_RD.options()), segments);
+}
+
 }  // namespace
 
-AllToAllDispatcher::AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor)
-    : group_(group), placement_(std::move(placement)), expert_tensor_(expert_tensor) {
+AllToAllDispatcher::AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor, Communicator& node,
+                                       const SharedMemory* memory)
+    : group_(group), placement_(std::move(placement)), expert_tensor_(expert_tensor), node_(node), memory_(memory) {
   SY_CHECK_EQ(static_cast<size_t>(group.size()), placement_.experts_of.size() * expert_tensor);
 }
 
 std::pair<RowExchangePointer, std::vector<int64_t>> AllToAllDispatcher::plan(const Routing& routing) {
-  const auto plan = std::make_shared<AllToAllPlan>(group_, placement_, expert_tensor_, routing);
+  const Neighbourhood ranks{group_, placement_, expert_tensor_, node_, routing.experts.is_cpu() ? memory_ : nullptr};
+  const auto plan = std::make_shared<AllToAllPlan>(ranks, routing);
   return {plan, plan->counts()};
 }
 

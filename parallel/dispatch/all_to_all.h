@@ -2,14 +2,17 @@
 // of its expert by one all-to-all with uneven counts, and comes back by another. Rank of the group = index along the
 // expert axis · expert_tensor + index along expert_tensor.
 //
-// Each call exchanges counts first (one int64 for each pair of a source and a local expert), then rows. Rows that stay
-// on their rank do not pass through the wire's buffers, unless the rank holds a single expert: then what arrives is in
-// order already, and nothing but the send buffer is permuted.
+// Each call exchanges counts first (one int64 for each pair of a source and a local expert), then rows. Ranks that
+// share memory write them straight into their places there, in both directions; only messages say where these are, and
+// that all is written. Other rows are gathered, sent and put in order. Rows that stay on their rank do not pass through
+// the wire's buffers, unless the rank holds a single expert and shares no memory: then what arrives is in order
+// already.
 #pragma once
 
 #include "parallel/dispatch/row_dispatcher.h"
 #include "parallel/topology/placement.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/shared_memory.h"
 
 namespace switchyard {
 
@@ -17,7 +20,10 @@ class AllToAllDispatcher : public RowDispatcher {
  public:
   // `group` is the mesh's {expert, expert_tensor} for Purpose::kDispatch and is borrowed, also by the plans. Its size
   // is placement.experts_of.size() · expert_tensor.
-  AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor);
+  // `node`: the group's ranks on this host; `memory`: theirs, null: none. Both are borrowed as well. The
+  // dispatcher outlives its plans.
+  AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor, Communicator& node,
+                     const SharedMemory* memory);
 
  private:
   std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) override;
@@ -25,6 +31,8 @@ class AllToAllDispatcher : public RowDispatcher {
   Communicator& group_;
   Placement placement_;
   int expert_tensor_;
+  Communicator& node_;
+  const SharedMemory* memory_;
 };
 
 }  // namespace switchyard

@@ -26,12 +26,13 @@ HierarchicalDispatcher::HierarchicalDispatcher(Communicator& group, const Domain
 
 std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_nodes(Communicator& group, Communicator& node,
                                                                            const Placement& placement,
-                                                                           int expert_tensor) {
+                                                                           int expert_tensor,
+                                                                           const SharedMemory* memory) {
   const Domains domains = Domains::by_node(group);
   SY_CHECK(domains.keep_together(expert_tensor));
   SY_CHECK_EQ(static_cast<size_t>(node.size()), domains.ranks_of[domains.of[group.rank()]].size());
   std::unique_ptr<HierarchicalDispatcher> result(new HierarchicalDispatcher(group, domains, placement, expert_tensor));
-  result->within_ = std::make_unique<AllToAllDispatcher>(node, result->experts_.placement, expert_tensor);
+  result->within_ = std::make_unique<AllToAllDispatcher>(node, result->experts_.placement, expert_tensor, node, memory);
   return result;
 }
 

@@ -18,15 +18,17 @@
 #include "parallel/dispatch/domains.h"
 #include "parallel/topology/placement.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/shared_memory.h"
 
 namespace switchyard {
 
 class HierarchicalDispatcher : public Dispatcher {
  public:
   // `group` as in AllToAllDispatcher; it and `node`, its ranks on this host, are borrowed, also by the plans. The ranks
-  // that share an expert must be on one host.
+  // that share an expert must be on one host. `memory`: of the ranks of `node`; null: none.
   static std::unique_ptr<HierarchicalDispatcher> over_nodes(Communicator& group, Communicator& node,
-                                                            const Placement& placement, int expert_tensor);
+                                                            const Placement& placement, int expert_tensor,
+                                                            const SharedMemory* memory);
   static std::unique_ptr<HierarchicalDispatcher> over_ranks(Communicator& group, const Placement& placement,
                                                             int expert_tensor);
 

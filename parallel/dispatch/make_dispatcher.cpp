@@ -24,11 +24,13 @@ std::unique_ptr<Dispatcher> make_dispatcher(DispatcherKind kind, const Placement
   if (group.size() == 1) return std::make_unique<LocalDispatcher>(placement.experts);
   switch (kind) {
     case DispatcherKind::kAllToAll:
-      return std::make_unique<AllToAllDispatcher>(group, placement, expert_tensor);
+      return std::make_unique<AllToAllDispatcher>(group, placement, expert_tensor, mesh.node_group(),
+                                                  mesh.shared_memory());
     case DispatcherKind::kDeduplicated:
       return HierarchicalDispatcher::over_ranks(group, placement, expert_tensor);
     case DispatcherKind::kHierarchical:
-      return HierarchicalDispatcher::over_nodes(group, mesh.node_group(), placement, expert_tensor);
+      return HierarchicalDispatcher::over_nodes(group, mesh.node_group(), placement, expert_tensor,
+                                                mesh.shared_memory());
   }
   check_failed(__FILE__, __LINE__, "unknown dispatcher");
 }

@@ -18,8 +18,8 @@ namespace switchyard {
 struct SlotTable {
   at::Tensor offsets;  // int64 [T+1], slots of token t: offsets[t] … offsets[t+1]−1
   int64_t copies = 1;
-  // int64 [slots·copies]: row of the wire buffer, or stays_at(row of rows_RD) if it does not leave; row in the buffer
-  // of rows that came back.
+  // int64 [slots·copies]: row of places_XD, such as the wire's buffer, or stays_at(row of rows_RD) if it does not
+  // leave; row in the buffer of rows that came back.
   at::Tensor target, returned;
 
   int64_t tokens() const { return offsets.size(0) - 1; }
@@ -41,12 +41,12 @@ struct RowSegment {
 };
 
 // Copies x_TD[t] to the targets of all copies of t's slots. All tensors: one dtype (bf16, fp32, fp64), contiguous.
-void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD);
+void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD);
 
 // The same with weights_N[s] · g_TD[t], rounded once, and in the same pass weight_gradients_N[s] = Σ over copies of
 // ⟨g_TD[t], returned row⟩. Weights and their gradients are fp32, or fp64 for fp64 rows.
 void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, const at::Tensor& returned_SD,
-                          const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD,
+                          const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD,
                           at::Tensor weight_gradients_N);
 
 // out_TD[t] = Σ over t's slots and their copies, in order, of weights_N[s] · returned row, in fp32 (fp64), rounded

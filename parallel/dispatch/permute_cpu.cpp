@@ -183,17 +183,17 @@ void index_slots(const at::Tensor& ids_N, std::span<const RowStart> starts, Slot
   }
 }
 
-void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD) {
+void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD) {
   SY_CHECK_EQ(x_TD.size(0), table.tokens());
   check_rows(x_TD, x_TD);
-  check_rows(wire_WD, x_TD);
+  check_rows(places_XD, x_TD);
   check_rows(rows_RD, x_TD);
-  if (x_TD.is_cuda()) return on_device::spread_rows(x_TD, table, wire_WD, rows_RD);
+  if (x_TD.is_cuda()) return on_device::spread_rows(x_TD, table, places_XD, rows_RD);
   const int64_t* target = data_of<int64_t>(table.target);
   const int64_t bytes = row_bytes(x_TD);
   const int64_t* offsets = data_of<int64_t>(table.offsets);
   const char* x = data_of<char>(x_TD);
-  char* wire = data_of<char>(wire_WD);
+  char* wire = data_of<char>(places_XD);
   char* rows = data_of<char>(rows_RD);
   at::parallel_for(0, table.tokens(), token_grain(table, bytes), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
@@ -205,16 +205,16 @@ void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire
 }
 
 void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, const at::Tensor& returned_SD,
-                          const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD,
+                          const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD,
                           at::Tensor weight_gradients_N) {
   SY_CHECK_EQ(g_TD.size(0), table.tokens());
-  for (const at::Tensor& rows : {g_TD, returned_SD, wire_WD, rows_RD}) check_rows(rows, g_TD);
+  for (const at::Tensor& rows : {g_TD, returned_SD, places_XD, rows_RD}) check_rows(rows, g_TD);
   for (const at::Tensor& weights : {weights_N, weight_gradients_N}) {
     SY_CHECK_EQ(weights.numel(), table.slots());
     SY_CHECK(weights.is_contiguous());
   }
   if (g_TD.is_cuda()) {
-    return on_device::spread_weighted_rows(g_TD, weights_N, returned_SD, table, wire_WD, rows_RD, weight_gradients_N);
+    return on_device::spread_weighted_rows(g_TD, weights_N, returned_SD, table, places_XD, rows_RD, weight_gradients_N);
   }
   with_types(g_TD.scalar_type(), [&](auto stored, auto computed) {
     using S = decltype(stored);
@@ -228,7 +228,7 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     const int64_t* place = data_of<int64_t>(table.returned);
     const S* g = data_of<S>(g_TD);
     const S* returned = data_of<S>(returned_SD);
-    S* wire = data_of<S>(wire_WD);
+    S* wire = data_of<S>(places_XD);
     S* rows = data_of<S>(rows_RD);
     const C* weights = data_of<C>(weights_N);
     C* gradients = data_of<C>(weight_gradients_N);

@@ -27,9 +27,9 @@ void finish(RowExchange::Arrival& arrival) {
 }
 
 // Rows on their way, in `rows_RD` once delivering has ended.
-void begin_delivery(const RowExchange& plan, const at::Tensor& wire_WD, const at::Tensor& rows_RD) {
+void begin_delivery(const RowExchange& plan, const RowExchange::Landing& landing) {
   SY_CHECK(plan.delivering == nullptr);
-  plan.delivering = plan.deliver(wire_WD, rows_RD.detach());  // the graph of rows_RD holds the plan
+  plan.delivering = plan.deliver(landing.wire_WD, landing.rows_RD.detach());  // the graph of rows_RD holds the plan
 }
 
 void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {
@@ -45,11 +45,10 @@ at::Tensor end_collection(const RowExchange& plan) {
 
 at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
   const at::Tensor x = x_TD.contiguous();
-  at::Tensor wire_WD = at::empty({plan.wire_rows, x.size(1)}, x.options());
-  at::Tensor rows_RD = at::empty({plan.rows, x.size(1)}, x.options());
-  spread_rows(x, plan.table, wire_WD, rows_RD);
-  begin_delivery(plan, wire_WD, rows_RD);
-  return rows_RD;
+  const RowExchange::Landing landing = plan.land(x.size(1), x.options());
+  spread_rows(x, landing.table, landing.places_XD, landing.rows_RD);
+  begin_delivery(plan, landing);
+  return landing.rows_RD;
 }
 
 at::Tensor sum_returned(const RowExchange& plan, const at::Tensor& returned_SD, const at::Tensor& weights_N) {
@@ -112,13 +111,12 @@ class EndCombine : public torch::autograd::Function<EndCombine> {
     const RowExchangePointer plan = held(context->saved_data["plan"]);
     const variable_list saved = context->get_saved_variables();
     const at::Tensor g_TD = gradients[0].contiguous();
-    at::Tensor wire_WD = at::empty({plan->wire_rows, g_TD.size(1)}, g_TD.options());
-    at::Tensor g_RD = at::empty({plan->rows, g_TD.size(1)}, g_TD.options());
+    const RowExchange::Landing landing = plan->land(g_TD.size(1), g_TD.options());
     at::Tensor dweights_N = at::empty_like(saved[1]);
-    spread_weighted_rows(g_TD, saved[1], saved[0], plan->table, wire_WD, g_RD, dweights_N);
-    begin_delivery(*plan, wire_WD, g_RD);
+    spread_weighted_rows(g_TD, saved[1], saved[0], landing.table, landing.places_XD, landing.rows_RD, dweights_N);
+    begin_delivery(*plan, landing);
     if (!context->needs_input_grad(0)) finish(plan->delivering);  // no BeginCombine will
-    return {g_RD, dweights_N, at::Tensor()};
+    return {landing.rows_RD, dweights_N, at::Tensor()};
   }
 };
 
@@ -153,6 +151,11 @@ at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weight
 
 at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
   return EndPlainCombine::apply(begun_RD, plan);
+}
+
+RowExchange::Landing RowExchange::land(int64_t width, const at::TensorOptions& options) const {
+  const at::Tensor wire_WD = at::empty({wire_rows, width}, options);
+  return {.table = table, .places_XD = wire_WD, .wire_WD = wire_WD, .rows_RD = at::empty({rows, width}, options)};
 }
 
 int64_t sum_of(std::span<const int64_t> counts) {

@@ -20,6 +20,14 @@ namespace switchyard {
 class RowExchange : public DispatchPlan {
  public:
   using Arrival = std::function<void()>;
+  // Where rows are written that are to be delivered. The table's targets are rows of places_XD or, below zero, of
+  // rows_RD; those of them that take the wire are wire_WD.
+  struct Landing {
+    SlotTable table;
+    at::Tensor places_XD, wire_WD, rows_RD;
+  };
+  // For rows of this width and kind. Collective over the dispatch group.
+  virtual Landing land(int64_t width, const at::TensorOptions& options) const;
   // rows_RD has the rows that stay on this rank in place already; sends wire_WD to the experts elsewhere and puts what
   // arrives from other ranks into rows_RD.
   virtual Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const = 0;
@@ -28,7 +36,7 @@ class RowExchange : public DispatchPlan {
   virtual Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const = 0;
 
   SlotTable table;
-  int64_t wire_rows = 0;  // that leave this rank
+  int64_t wire_rows = 0;  // that take the wire
   int64_t rows = 0;       // R
 
   // Under way between the beginning and the end of a function; of each kind at most one at a time.

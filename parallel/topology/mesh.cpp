@@ -8,6 +8,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
@@ -201,6 +202,14 @@ absl::StatusOr<std::unique_ptr<Mesh>> Mesh::create(Communicator& world, const Me
   SY_ASSIGN_OR_RETURN(mesh->node_group_, dispatch.split(dispatch.node_of(dispatch.rank()), dispatch.rank(),
                                                         absl::StrCat("node of ", dispatch.name())));
   return mesh;
+}
+
+absl::Status Mesh::share_memory() {
+  absl::StatusOr<std::unique_ptr<SharedMemory>> memory = nullptr;
+  if (node_group_->size() > 1) memory = SharedMemory::create(*node_group_);
+  SY_RETURN_IF_ERROR(agree(world_, memory.status()));
+  shared_memory_ = *std::move(memory);
+  return absl::OkStatus();
 }
 
 void Mesh::settle_dispatch(DispatcherKind kind, int chunks) {

@@ -14,6 +14,7 @@
 #include <absl/status/statusor.h>
 
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/shared_memory.h"
 
 namespace switchyard {
 
@@ -43,6 +44,7 @@ struct ParallelConfig {
   int expert_tensor = 1;
   std::string dispatcher = "all_to_all";
   int dispatch_chunks = 1;
+  bool shared_memory = true;
 
   template <typename Visitor>
   void visit(Visitor& v) {
@@ -59,6 +61,8 @@ struct ParallelConfig {
       "wire and experts, fitted at the start, makes fastest")
         .zero_is("auto")
         .at_least(0);
+    v("shared_memory", shared_memory,
+      "write the rows of dispatch straight into the memory of ranks on the same host; false: send them by messages");
   }
 };
 
@@ -93,6 +97,11 @@ class Mesh {
   Communicator& group(const AxisSet& axes, Purpose purpose) const;
   // Those ranks of group({expert, expert_tensor}, kDispatch) that are on this rank's host.
   Communicator& node_group() const { return *node_group_; }
+  // Lets dispatchers write rows into the memory of node_group()'s ranks. Collective over the world. kUnavailable, on
+  // all ranks alike, where the system does not let them: then rows go by messages.
+  absl::Status share_memory();
+  // Null without share_memory(), and on a rank that is alone in its node_group().
+  const SharedMemory* shared_memory() const { return shared_memory_.get(); }
 
  private:
   Mesh(Communicator& world, const MeshShape& shape) : world_(world), shape_(shape) {}
@@ -101,6 +110,7 @@ class Mesh {
   MeshShape shape_;
   std::map<std::pair<AxisSet, Purpose>, std::unique_ptr<Communicator>> groups_;
   std::unique_ptr<Communicator> node_group_;
+  std::unique_ptr<SharedMemory> shared_memory_;
 };
 
 }  // namespace switchyard

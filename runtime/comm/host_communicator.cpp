@@ -80,7 +80,7 @@ Work HostCommunicator::start(const char* operation, Plan plan, uint64_t sequence
   for (const at::Tensor& buffer : plan.buffers) SY_CHECK(buffer.is_cpu());
   const absl::Duration timeout = call.timeout == absl::ZeroDuration() ? timeout_ : call.timeout;
   auto started = std::make_shared<Operation>(transport_, std::move(plan), tag, timeout,
-                                             OperationLabel{name_, operation, sequence, call.where},
+                                             OperationLabel{name_, operation, sequence, call.where, call.placed_bytes},
                                              seat_.size > 1 ? observer_ : nullptr);
   started->post();
   // Alone there is nobody to wait for.

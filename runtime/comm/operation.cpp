@@ -112,7 +112,7 @@ void Operation::tell_observer() const {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
   };
   const std::vector<int>& nodes = transport_->residence().nodes;
-  int64_t node_bytes = 0, remote_bytes = 0;
+  int64_t node_bytes = label_.placed_bytes, remote_bytes = 0;
   for (const Step& step : plan_.steps) {
     for (const Message& message : step.sends) {
       (nodes[message.peer] == nodes[transport_->rank()] ? node_bytes : remote_bytes) += message.bytes;

@@ -14,6 +14,7 @@ struct OperationLabel {
   std::string operation;
   uint64_t sequence;
   std::source_location where;
+  int64_t placed_bytes = 0;  // as Call's
 };
 
 // "rank 1 of 4 in group 'data/gradient': all_reduce #7 called at parallel/gradient/clip.cpp:58"

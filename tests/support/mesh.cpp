@@ -11,6 +11,7 @@ namespace switchyard {
 void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes) {
   const auto with_mesh = [&](Communicator& world) {
     const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
+    throw_if_error(mesh->share_memory());
     body(*mesh);
   };
   run_ranks(shape.ranks(), with_mesh, {.timeout = absl::Minutes(2), .nodes = std::move(nodes)});

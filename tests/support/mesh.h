@@ -9,7 +9,7 @@
 namespace switchyard {
 
 // Runs `body` on shape.ranks() threads, each with its own mesh, as run_ranks does. `nodes`: the host that each rank
-// pretends to be on; empty: one for all.
+// pretends to be on; empty: one for all. Ranks of a host share memory.
 void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes = {});
 
 // The shape of `ranks` ranks with these axes; data and expert_data take what is left. Impossible ones are a bug.

@@ -44,10 +44,17 @@ TEST(LayerBench, BytesByTierAddUpToAllRows) {
   EXPECT_EQ(alone.bytes.own, all);
   EXPECT_EQ(alone.bytes.node + alone.bytes.remote, 0);
   const LayerBench spread = bench(small(), 4, {0, 0, 1, 1});
-  // Ranks also tell the three others how many rows each of two experts gets, in 8 bytes.
-  EXPECT_EQ(spread.bytes.own + spread.bytes.node + spread.bytes.remote, all + 3 * 2 * 8);
+  // Ranks also tell the three others how many rows each of two experts gets, in 8 bytes; and the one that shares their
+  // memory where these rows begin, and where what returns does, forward and backward.
+  const double counts = 3 * 2 * 8, places = 2 * (2 + 1) * 8;
+  EXPECT_EQ(spread.bytes.own + spread.bytes.node + spread.bytes.remote, all + counts + places);
   EXPECT_GT(spread.bytes.node, 0);
   EXPECT_GT(spread.bytes.remote, spread.bytes.node);  // two ranks there, one here
+  LayerBenchOptions by_messages = small();
+  by_messages.shared_memory = false;
+  const LayerBench sent = bench(by_messages, 4, {0, 0, 1, 1});
+  EXPECT_EQ(sent.bytes.node + places, spread.bytes.node);
+  EXPECT_EQ(sent.bytes.remote, spread.bytes.remote);
 }
 
 TEST(LayerBench, TheFloorIsOfTheBusiestRank) {

@@ -49,8 +49,9 @@ void run(const Case& c, const MeshShape& shape, bool local, Result& result) {
     if (local) {
       dispatcher = std::make_unique<LocalDispatcher>(c.experts);
     } else {
-      dispatcher = std::make_unique<AllToAllDispatcher>(
-          mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch), placement, shape.expert_tensor);
+      dispatcher =
+          std::make_unique<AllToAllDispatcher>(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch),
+                                               placement, shape.expert_tensor, mesh.node_group(), mesh.shared_memory());
     }
     Experts experts("moe", kWidth, kHidden, c.activation, placement,
                     {.mesh = mesh, .dtype = c.dtype, .init_scale = 0.1, .residual_init_scale = 0.1});

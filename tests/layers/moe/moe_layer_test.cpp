@@ -47,7 +47,8 @@ std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) 
   Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
   return std::make_unique<MoeLayer>(
       make_router("moe", kWidth, config, context),
-      std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor)),
+      std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor), mesh.node_group(),
+                                           mesh.shared_memory()),
       std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context,
                                 expert_sharing_from_name(config.share)),
       std::move(shared), std::move(shared_gate), mesh.shape().dispatch_chunks);

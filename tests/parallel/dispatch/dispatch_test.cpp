@@ -1,6 +1,9 @@
 // Dispatch and combine over ranks as threads: the identity, the row order, and the bits of the one-rank dispatcher.
+#include <functional>
+
 #include <ATen/ATen.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <gtest/gtest.h>
 
 #include "parallel/dispatch/all_to_all.h"
@@ -13,14 +16,33 @@ namespace {
 
 class Dispatch : public ::testing::TestWithParam<DispatchCase> {};
 
+// body(mesh, what its ranks share): by messages alone, with memory that all share, and with both, hosts being equal,
+// dealt to in turn, or unequal with a rank that is alone.
+void run_ways(const MeshShape& shape, const std::function<void(const Mesh&, const SharedMemory*)>& body) {
+  run_mesh(shape, [&](const Mesh& mesh) { body(mesh, nullptr); });
+  const int ranks = shape.ranks();
+  std::vector<int> together(ranks), halves(ranks), in_turn(ranks), one_apart(ranks);
+  for (int r = 0; r < ranks; ++r) {
+    halves[r] = r < ranks / 2 ? 0 : 1;
+    in_turn[r] = r % 2;
+    one_apart[r] = r == 0 ? 1 : 0;
+  }
+  for (const std::vector<int>& nodes : {together, halves, in_turn, one_apart}) {
+    SCOPED_TRACE(absl::StrCat("hosts ", absl::StrJoin(nodes, ",")));
+    run_mesh(
+        shape, [&](const Mesh& mesh) { body(mesh, mesh.shared_memory()); }, nodes);
+  }
+}
+
 TEST_P(Dispatch, ThenCombineWithEqualWeightsIsTheIdentity) {
   const DispatchCase c = GetParam();
   for (const MeshShape& shape :
        {mesh_shape(1), mesh_shape(2, 1, 2), mesh_shape(3, 1, 3), mesh_shape(4, 1, 4), mesh_shape(4, 1, 2, 2)}) {
     SCOPED_TRACE(describe(shape));
-    run_mesh(shape, [&](const Mesh& mesh) {
+    run_ways(shape, [&](const Mesh& mesh, const SharedMemory* memory) {
       AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch),
-                                    Placement::contiguous(c.experts, shape.expert), shape.expert_tensor);
+                                    Placement::contiguous(c.experts, shape.expert), shape.expert_tensor,
+                                    mesh.node_group(), memory);
       const auto [begin, end] = c.share_of(shape.ranks(), mesh.world().rank());
       expect_identity(dispatcher, with_few_bits(c.batch()).share(begin, end), shape.expert_tensor);
     });
@@ -32,9 +54,10 @@ TEST_P(Dispatch, GivesTheBitsOfOneRank) {
   const BlockResult whole = run_whole_block(c);
   for (int ranks : {1, 2, 3, 4}) {
     SCOPED_TRACE(absl::StrCat(ranks, " ranks"));
-    run_mesh(mesh_shape(ranks, 1, ranks), [&](const Mesh& mesh) {
+    run_ways(mesh_shape(ranks, 1, ranks), [&](const Mesh& mesh, const SharedMemory* memory) {
       const Placement placement = Placement::contiguous(c.experts, ranks);
-      AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch), placement, 1);
+      AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch), placement, 1,
+                                    mesh.node_group(), memory);
       const auto [begin, end] = c.share_of(ranks, mesh.world().rank());
       const BlockResult part =
           run_block(dispatcher, c.batch().share(begin, end), placement.experts_of[mesh.world().rank()], 1, 0);
@@ -57,10 +80,10 @@ TEST_P(Dispatch, SharedExpertsAndReplicatedOnesAddUp) {
   for (const MeshShape& shape : {mesh_shape(2, 1, 1, 2), mesh_shape(4, 1, 2, 2), mesh_shape(4, 2, 1, 4),
                                  mesh_shape(4, 1, 2), mesh_shape(6, 1, 3), mesh_shape(6, 1, 1, 3), mesh_shape(2)}) {
     SCOPED_TRACE(describe(shape));
-    run_mesh(shape, [&](const Mesh& mesh) {
+    run_ways(shape, [&](const Mesh& mesh, const SharedMemory* memory) {
       const Placement placement = Placement::contiguous(c.experts, shape.expert);
       AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch), placement,
-                                    shape.expert_tensor);
+                                    shape.expert_tensor, mesh.node_group(), memory);
       const auto [begin, end] = c.share_of(shape.ranks(), mesh.world().rank());
       const int part_index = mesh.index(Axis::kExpertTensor);
       const BlockResult part =
@@ -89,7 +112,8 @@ TEST(DispatchOrder, RowsOfAnExpertAreInTheOrderOfGlobalTokens) {
   run_mesh(mesh_shape(ranks, 1, ranks), [&](const Mesh& mesh) {
     const GlobalBatch batch = GlobalBatch::make(40, kBlockWidth, 7, 3, Skew::kUniform, true, at::kDouble);
     const Placement placement = Placement::contiguous(7, ranks);
-    AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch), placement, 1);
+    AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch), placement, 1,
+                                  mesh.node_group(), mesh.shared_memory());
     const auto [begin, end] = cut(40, ranks, mesh.world().rank());
     const GlobalBatch share = batch.share(begin, end);
     const Dispatched sent = dispatcher.dispatch(share.x_TD, share.routing);

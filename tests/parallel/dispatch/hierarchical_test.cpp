@@ -21,7 +21,7 @@ struct Hosts {
   std::unique_ptr<Dispatcher> make(const Mesh& mesh, const Placement& placement) const {
     Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
     if (nodes.empty()) return HierarchicalDispatcher::over_ranks(group, placement, expert_tensor);
-    return HierarchicalDispatcher::over_nodes(group, mesh.node_group(), placement, expert_tensor);
+    return HierarchicalDispatcher::over_nodes(group, mesh.node_group(), placement, expert_tensor, mesh.shared_memory());
   }
 };
 

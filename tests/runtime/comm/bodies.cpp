@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/base/status.h"
+#include "runtime/comm/shared_memory.h"
 
 namespace switchyard {
 namespace {
@@ -280,6 +281,26 @@ void progresses_while_the_rank_computes(Communicator& world) {
   EXPECT_TRUE((values == world.size()).all().item<bool>());
 }
 
+// Every rank writes into a matrix of every other, where that one told it to; twice, in memory that was given back.
+void memory_of_a_host(Communicator& world) {
+  const auto memory = value_or_throw(SharedMemory::create(world));
+  const std::vector<int64_t> ones(world.size(), 1);
+  for (const int64_t width : {5, 2048}) {
+    const at::Tensor mine = memory->allocate(2 * world.size(), width, at::kInt);
+    const at::Tensor rows = at::empty({world.size()}, at::kLong);
+    throw_if_error(world.all_gather(at::full({1}, memory->row_of(mine), at::kLong), rows, ones).wait());
+    const at::Tensor all = memory->all(width, at::kInt);
+    for (int r = 0; r < world.size(); ++r) {
+      all.narrow(0, rows[r].item<int64_t>() + 2 * world.rank(), 2).fill_(100 * r + world.rank());
+    }
+    throw_if_error(world.barrier().wait());
+    for (int r = 0; r < world.size(); ++r) {
+      EXPECT_TRUE(mine.narrow(0, 2 * r, 2).eq(100 * world.rank() + r).all().item<bool>()) << "from rank " << r;
+    }
+    throw_if_error(world.barrier().wait());
+  }
+}
+
 }  // namespace
 
 const std::vector<Body>& bodies() {
@@ -295,6 +316,7 @@ const std::vector<Body>& bodies() {
       {"overlapping_calls", overlapping_calls},
       {"dropped_works_still_complete", dropped_works_still_complete},
       {"split_into_groups", split_into_groups},
+      {"memory_of_a_host", memory_of_a_host},
       {"late_peer_is_named", late_peer_is_named},
       {"other_sizes_are_errors", other_sizes_are_errors},
       {"progresses_while_the_rank_computes", progresses_while_the_rank_computes},

@@ -1,0 +1,73 @@
+// What create_mesh settles beside the layout.
+#include "launch/train/create_mesh.h"
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/base/status.h"
+#include "tests/support/little_address_space.h"
+#include "tests/support/ranks.h"
+
+namespace switchyard {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+RunConfig small_config() {
+  RunConfig config;
+  config.model.width = 16;
+  config.model.moe.experts = 4;
+  config.model.moe.experts_per_token = 2;
+  config.model.moe.expert_width = 8;
+  config.train.global_batch = 4;
+  config.data.sequence = 8;
+  config.parallel.expert = 2;
+  return config;
+}
+
+// body(mesh) on two ranks; → the lines that rank 0 was told.
+std::vector<std::string> told(const RunConfig& config, const std::function<void(const Mesh&)>& body) {
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  run_ranks(2, [&](Communicator& world) {
+    const auto tell = [&](const std::string& line) {
+      const std::lock_guard lock(mutex);
+      if (world.rank() == 0) lines.push_back(line);
+    };
+    const MeshShape shape = value_or_throw(resolve_mesh(config, 2));
+    body(*value_or_throw(create_mesh(config, shape, c10::kCPU, world, tell)));
+  });
+  return lines;
+}
+
+TEST(CreateMesh, RanksOfAHostShareMemoryUnlessToldNotTo) {
+  RunConfig config = small_config();
+  EXPECT_THAT(told(config, [](const Mesh& mesh) { EXPECT_NE(mesh.shared_memory(), nullptr); }), IsEmpty());
+  config.parallel.shared_memory = false;
+  EXPECT_THAT(told(config, [](const Mesh& mesh) { EXPECT_EQ(mesh.shared_memory(), nullptr); }), IsEmpty());
+  config = small_config();
+  config.model.moe.experts = 0;
+  EXPECT_THAT(told(config, [](const Mesh& mesh) { EXPECT_EQ(mesh.shared_memory(), nullptr); }), IsEmpty());
+}
+
+TEST(CreateMesh, SaysWhyRowsGoByMessages) {
+  const LittleAddressSpace little;
+  EXPECT_THAT(told(small_config(), [](const Mesh& mesh) { EXPECT_EQ(mesh.shared_memory(), nullptr); }),
+              ElementsAre(HasSubstr("dispatch    by messages within hosts too: no addresses for shared memory")));
+}
+
+TEST(CreateMesh, NothingIsCutIntoChunksWhereRanksShareMemory) {
+  RunConfig config = small_config();
+  config.parallel.dispatch_chunks = 0;
+  EXPECT_THAT(told(config, [](const Mesh& mesh) { EXPECT_EQ(mesh.shape().dispatch_chunks, 1); }),
+              ElementsAre(HasSubstr("chunks      1")));
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,57 @@
+// How shared memory is handed out; that ranks meet in it is one of the bodies.
+#include "runtime/comm/shared_memory.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "runtime/base/status.h"
+#include "tests/support/little_address_space.h"
+#include "tests/support/ranks.h"
+
+namespace switchyard {
+namespace {
+
+// What is given back is taken again, and rows of any width begin at a whole row of all().
+TEST(SharedMemory, GrowsToWhatIsInUseAtOnce) {
+  run_ranks(1, [](Communicator& world) {
+    const auto memory = value_or_throw(SharedMemory::create(world));
+    at::Tensor kept = memory->allocate(3, 7, at::kFloat);
+    kept.fill_(5);
+    const void* first = nullptr;
+    for (int i = 0; i < 100; ++i) {
+      const at::Tensor large = memory->allocate(1000, 1000, at::kDouble);
+      if (i == 0) first = large.const_data_ptr();
+      EXPECT_EQ(large.const_data_ptr(), first);
+      large.fill_(i);
+    }
+    for (const int64_t width : {1, 3, 61, 512}) {
+      const at::Tensor rows = memory->allocate(5, width, at::kBFloat16);
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(rows.const_data_ptr()) % 64, 0u);
+      rows.fill_(2);
+      EXPECT_TRUE(at::equal(memory->all(width, at::kBFloat16).narrow(0, memory->row_of(rows), 5), rows));
+    }
+    EXPECT_TRUE(kept.eq(5).all().item<bool>());
+    EXPECT_EQ(memory->allocate(0, 4, at::kFloat).numel(), 0);
+  });
+}
+
+TEST(SharedMemory, OutlivesItsMakerInATensor) {
+  at::Tensor left;
+  run_ranks(1, [&](Communicator& world) {
+    left = value_or_throw(SharedMemory::create(world))->allocate(2, 2, at::kFloat);
+    left.fill_(1);
+  });
+  EXPECT_EQ(left.sum().item<float>(), 4);
+}
+
+TEST(SharedMemory, IsUnavailableWithoutAddresses) {
+  const LittleAddressSpace little;
+  run_ranks(2, [](Communicator& world) {
+    const absl::Status refused = SharedMemory::create(world).status();
+    EXPECT_EQ(error_category(refused), ErrorCategory::kUnavailable);
+    EXPECT_NE(refused.message().find("no addresses for shared memory"), absl::string_view::npos) << refused.message();
+  });
+}
+
+}  // namespace
+}  // namespace switchyard
