@@ -11,20 +11,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def run(command):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
+from commands import last_record, run
 
 
 def switchyard(ranks, precision, steps):
@@ -41,7 +31,7 @@ def switchyard(ranks, precision, steps):
 def mixtral(ranks, precision, steps):
     out = run([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks),
                "tests/benchmark/peers/mixtral_ddp.py", "--precision", precision, "--steps", str(steps)])
-    record = json.loads([line for line in out.splitlines() if line.startswith("{")][-1])
+    record = last_record(out)
     return record["tokens_per_second"], record["peak_bytes"]
 
 

@@ -9,7 +9,6 @@ else should run meanwhile. Build the target benchmark_checkpoint_io first.
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -17,18 +16,14 @@ import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from commands import ROOT, last_record, run
+
 OURS = ["mpirun", "-n", "2", "--bind-to", "none", "build/cpu-release/tests/benchmark/benchmark_checkpoint_io"]
 THEIRS = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "tests/benchmark/peers/dcp.py"]
 
 
-def run(command):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])["seconds"]
+def seconds_of(command):
+    return last_record(run(command))["seconds"]
 
 
 def drop_pages(folder):
@@ -56,15 +51,15 @@ def measure(place, folder, mib, rounds, on_disk):
     for _ in range(rounds):
         os.makedirs(folder, exist_ok=True)
         ours, theirs = os.path.join(folder, "ours"), os.path.join(folder, "theirs")
-        results["our save"] += run([*OURS, "save", ours, str(mib), repeats])
-        results["their save"] += run([*THEIRS, "save", theirs, str(mib), repeats])
+        results["our save"] += seconds_of([*OURS, "save", ours, str(mib), repeats])
+        results["their save"] += seconds_of([*THEIRS, "save", theirs, str(mib), repeats])
         results["dd"].append(dd(folder, mib))
         if on_disk:
             drop_pages(folder)
-        results["our load"] += run([*OURS, "load", ours, repeats])
+        results["our load"] += seconds_of([*OURS, "load", ours, repeats])
         if on_disk:
             drop_pages(folder)
-        results["their load"] += run([*THEIRS, "load", theirs, str(mib), repeats])
+        results["their load"] += seconds_of([*THEIRS, "load", theirs, str(mib), repeats])
         shutil.rmtree(folder)
     median = {name: statistics.median(seconds) for name, seconds in results.items()}
     for what in ("save", "load"):

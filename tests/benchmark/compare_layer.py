@@ -13,28 +13,17 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from commands import last_record, run
+
 COARSE = {"tokens": 4096, "width": 512, "expert-width": 2048, "experts": 8, "experts-per-token": 2}
 FINE = {"tokens": 4096, "width": 512, "expert-width": 256, "experts": 64, "experts-per-token": 8}
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "OMPI_ALLOW_RUN_AS_ROOT": "1",
-               "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
-
 PARTS = ("route", "permute", "wire", "combine")
 
 
 def print_row(*cells):
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
-
-
-def run(command):
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def flags(shape):
@@ -49,8 +38,9 @@ def ours(shape, precision, activation="relu", *more):
 
 def theirs(peer, shape, precision):
     out = run([os.path.join(os.path.dirname(sys.executable), "torchrun"), "--nproc_per_node", "2",
-               "tests/benchmark/peers/moe_layer.py", "--peer", peer, "--precision", precision, *flags(shape)])
-    found = json.loads([line for line in out.splitlines() if line.startswith("{")][-1])
+               "tests/benchmark/peers/moe_layer.py", "--peer", peer, "--precision", precision, *flags(shape)],
+              DS_ACCELERATOR="cpu")
+    found = last_record(out)
     print(f"{peer} {found['version']}: {found['ms']:.0f} ms", file=sys.stderr, flush=True)
     return found["ms"]
 
