@@ -83,24 +83,6 @@ struct Relu {
   }
 };
 
-// Tails go through the same lanes, so that bits do not depend on where in a row a value stands.
-template <typename T, typename L>
-SY_KERNEL void load_some(const T* from, int64_t count, L& lanes) {
-  if (count >= static_cast<int64_t>(sizeof(L) / sizeof(lanes[0]))) {
-    load(from, lanes);
-  } else {
-    load_first(from, count, T{0}, lanes);
-  }
-}
-template <typename T, typename L>
-SY_KERNEL void store_some(T* to, int64_t count, const L& lanes) {
-  if (count >= static_cast<int64_t>(sizeof(L) / sizeof(lanes[0]))) {
-    store(to, lanes);
-  } else {
-    store_first(to, count, lanes);
-  }
-}
-
 // work(row, column, count) over all of the rows, lanes by lanes.
 template <int64_t lanes, typename Work>
 void for_each_lanes(int64_t rows, int64_t width, const Work& work) {

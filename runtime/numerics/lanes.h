@@ -91,6 +91,25 @@ SY_KERNEL void store_first(T* target, int64_t n, const L& lanes) {
   std::memcpy(target, buffer, n * sizeof(T));
 }
 
+// `count` numbers, or as many as there are lanes, the others being zero, or not stored: tails go through the same
+// lanes, so that bits do not depend on where in a row a value stands.
+template <typename T, typename L>
+SY_KERNEL void load_some(const T* from, int64_t count, L& lanes) {
+  if (count >= static_cast<int64_t>(sizeof(L) / sizeof(lanes[0]))) {
+    load(from, lanes);
+  } else {
+    load_first(from, count, T{0}, lanes);
+  }
+}
+template <typename T, typename L>
+SY_KERNEL void store_some(T* to, int64_t count, const L& lanes) {
+  if (count >= static_cast<int64_t>(sizeof(L) / sizeof(lanes[0]))) {
+    store(to, lanes);
+  } else {
+    store_first(to, count, lanes);
+  }
+}
+
 SY_KERNEL float sum(const FloatLanes& v) {
   const auto quarter = [&v](int i) __attribute__((always_inline)) {
     return (v[i] + v[i + 8]) + (v[i + 4] + v[i + 12]);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numbers>
-#include <type_traits>
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
@@ -26,38 +25,19 @@ SY_KERNEL void deviations(const T* logits, const T* scores, const T* spread, con
   for (int64_t i = 0; i < k; ++i) z[best[i]] = (logits[best[i]] - of_chosen) * kScale / spread[best[i]];
 }
 
-// What `differentiate` reads and makes of as many experts as there are lanes.
-template <typename L>
-struct Derivatives {
-  L z, spread, g, d_logits, d_spread;
-
-  SY_KERNEL void compute() {
-    d_logits = g * exp(z * z * -1) / spread;
-    d_spread = d_logits * z * -static_cast<std::remove_cvref_t<decltype(z[0])>>(std::numbers::sqrt2);
-  }
-};
-
 // Of the logits and the spread; `g`: the expected loads' gradient over √(2π).
 template <typename T>
 SY_KERNEL void differentiate(const T* z, const T* spread, const T* g, int64_t experts, T* d_logits, T* d_spread) {
-  Derivatives<Lanes<T>> some;
-  int64_t e = 0;
-  for (; e + kLanes<T> <= experts; e += kLanes<T>) {
-    load(z + e, some.z);
-    load(spread + e, some.spread);
-    load(g + e, some.g);
-    some.compute();
-    store(d_logits + e, some.d_logits);
-    store(d_spread + e, some.d_spread);
+  Lanes<T> z_lanes, spread_lanes, g_lanes;
+  for (int64_t e = 0; e < experts; e += kLanes<T>) {
+    const int64_t count = experts - e;
+    load_some(z + e, count, z_lanes);
+    load_some(spread + e, count, spread_lanes);
+    load_some(g + e, count, g_lanes);
+    const Lanes<T> d = g_lanes * exp(z_lanes * z_lanes * -1) / spread_lanes;
+    store_some(d_logits + e, count, d);
+    store_some(d_spread + e, count, d * z_lanes * -std::numbers::sqrt2_v<T>);
   }
-  const int64_t left = experts - e;
-  if (left == 0) return;
-  load_first(z + e, left, T(0), some.z);
-  load_first(spread + e, left, T(1), some.spread);
-  load_first(g + e, left, T(0), some.g);
-  some.compute();
-  store_first(d_logits + e, left, some.d_logits);
-  store_first(d_spread + e, left, some.d_spread);
 }
 
 // The chosen experts' threshold is the score of expert K + 1, the others' that of expert K.
