@@ -35,8 +35,11 @@ void for_each_expert(std::span<const int64_t> counts, const Work& work) {
 }
 
 // Expert e's matrix; all have the same one where the stack has but one.
+int64_t matrix_of(int64_t e, const at::Tensor& stacked) {
+  return stacked.size(0) == 1 ? 0 : e;
+}
 at::Tensor of_expert(const at::Tensor& stacked, int64_t e) {
-  return stacked[stacked.size(0) == 1 ? 0 : e];
+  return stacked[matrix_of(e, stacked)];
 }
 
 // The gradient of stacked matrices on its way: an expert's product is added to its matrix, or written where it is the
@@ -47,7 +50,7 @@ class StackedSum {
 
   void add_product(int64_t e, const at::Tensor& g_RM, const at::Tensor& x_RN) {
     const at::Tensor matrix = of_expert(sum_.tensor, e);
-    std::vector<bool>::reference begun = begun_[begun_.size() == 1 ? 0 : e];
+    std::vector<bool>::reference begun = begun_[matrix_of(e, sum_.tensor)];
     matmul(matrix, g_RM, x_RN, {.transpose_a = true, .accumulate = begun});
     begun = true;
   }

@@ -222,16 +222,10 @@ RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::
 
 RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const {
   const int64_t returning = table.returned.numel(), width = rows_RD.size(1);
-  if (all_on_wire_) {
-    returned_SD = at::empty({returning, width}, rows_RD.options());
-    return ends(over_wire(rows_RD, received_, returned_SD, sent_, 0));
-  }
-  if (ranks_.any_near()) {
-    returned_SD = ranks_.memory->allocate(returning, width, rows_RD.options());
-    place_returning(rows_RD, returned_SD);
-  } else {
-    returned_SD = at::empty({returning, width}, rows_RD.options());
-  }
+  returned_SD = ranks_.any_near() ? ranks_.memory->allocate(returning, width, rows_RD.options())
+                                  : at::empty({returning, width}, rows_RD.options());
+  if (all_on_wire_) return ends(over_wire(rows_RD, received_, returned_SD, sent_, 0));
+  if (ranks_.any_near()) place_returning(rows_RD, returned_SD);
   const at::Tensor leaving = at::empty({sum_of(received_), width}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
   Arrival wait = ends(over_wire(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_, from_near_));

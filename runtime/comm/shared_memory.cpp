@@ -96,7 +96,6 @@ class SharedMemory::Segments {
         ::mmap(nullptr, ranks_ * reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, /*fd=*/-1, 0);
     if (base == MAP_FAILED) return unavailable("no addresses for shared memory");
     base_ = static_cast<char*>(base);
-    ::madvise(base_, ranks_ * reserved_, MADV_DONTDUMP);  // a core dump would go through it all
     for (int rank = 0; rank < ranks_; ++rank) {
       const std::vector<std::string> address = absl::StrSplit(addresses[rank], ' ');
       const Descriptor file(::open(address.front().c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -110,8 +109,8 @@ class SharedMemory::Segments {
                  file.number(), 0) == MAP_FAILED) {
         return unavailable(absl::StrCat("can't map the memory of rank ", rank));
       }
-      ::madvise(base_ + rank * reserved_, reserved_, MADV_DONTDUMP);
     }
+    ::madvise(base_, ranks_ * reserved_, MADV_DONTDUMP);  // a core dump would go through it all
     return absl::OkStatus();
   }
 
