@@ -143,20 +143,20 @@ double CounterRandom::normal(uint64_t index) const {
 void CounterRandom::normals(uint64_t begin, std::span<double> out) const {
   constexpr uint64_t kPairs = 64;
   uint64_t a[kPairs], b[kPairs];
-  double values[2][kPairs];
+  double values[2 * kPairs];
   const uint64_t end = begin + out.size();
+  // Whole blocks and locals only, which the compiler turns into vector code.
   for (uint64_t pair = begin / 2; 2 * pair < end; pair += kPairs) {
-    const uint64_t pairs = std::min(kPairs, (end + 1) / 2 - pair);
-    with_wide_registers([&]() __attribute__((always_inline)) {
-      for (uint64_t i = 0; i < pairs; ++i) {
-        const Words w = philox(pair + i, stream_ + kNormalSubindex, key_);
+    with_wide_registers([&, key = key_, high = stream_ + kNormalSubindex]() __attribute__((always_inline)) {
+      for (uint64_t i = 0; i < kPairs; ++i) {
+        const Words w = philox(pair + i, high, key);
         a[i] = join(w[0], w[1]);
         b[i] = join(w[2], w[3]);
       }
-      for (uint64_t i = 0; i < pairs; ++i) box_muller(a[i], b[i], values[0][i], values[1][i]);
+      for (uint64_t i = 0; i < kPairs; ++i) box_muller(a[i], b[i], values[2 * i], values[2 * i + 1]);
     });
-    const uint64_t from = std::max(begin, 2 * pair), to = std::min(end, 2 * (pair + pairs));
-    for (uint64_t i = from; i < to; ++i) out[i - begin] = values[i & 1][i / 2 - pair];
+    const uint64_t from = std::max(begin, 2 * pair), to = std::min(end, 2 * (pair + kPairs));
+    std::copy(values + (from - 2 * pair), values + (to - 2 * pair), out.data() + (from - begin));
   }
 }
 

@@ -13,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "launch/config/binder.h"
 #include "launch/config/run_config.h"
@@ -61,10 +62,10 @@ std::vector<std::string> mixtures() {
 
 // The gate's products alone, of as many as the router has.
 void run_gates(MoeLayer& layer, const at::Tensor& x, int64_t experts) {
-  for (Parameter* parameter : layer.router().parameters()) {
-    const at::Tensor logits = gate(x, *parameter);
-    logits.backward(at::ones({x.size(0), experts}, logits.options()));
-  }
+  const ParameterList weights = layer.router().parameters();
+  if (weights.empty()) return;
+  const std::vector<at::Tensor> logits = gates(x, weights);
+  torch::autograd::backward(logits, {logits.size(), at::ones({x.size(0), experts}, logits[0].options())});
 }
 
 struct Times {

@@ -36,13 +36,19 @@ ComposedRouter::ComposedRouter(Parts parts, Communicator& population)
 RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& context) {
   Scored scored{.context = context,
                 .x_TD = x_tD,
-                .logits_TE = parts_.gate ? parts_.gate->logits(x_tD, context) : at::Tensor(),
+                .logits_TE = {},
+                .second_TE = {},
                 .log_sums_T = {},
                 .scores_TE = {},
                 .probabilities_TE = {},
                 .spread_TE = {},
                 .best_TK = {}};
-  if (parts_.gate) scored.log_sums_T = at::logsumexp(scored.logits_TE, 1);
+  if (parts_.gate) {
+    const Logits logits = parts_.gate->logits(x_tD, context, parts_.rule->second_gate(context));
+    scored.logits_TE = logits.of_gate;
+    scored.second_TE = logits.beside;
+    scored.log_sums_T = at::logsumexp(scored.logits_TE, 1);
+  }
   parts_.rule->score(scored);
   Choice choice = choose(scored);
   at::Tensor weights_N = parts_.rule->weigh(scored, choice);

@@ -31,14 +31,17 @@ GateNetwork::GateNetwork(const std::string& name, int64_t width, int64_t experts
   }
 }
 
-at::Tensor GateNetwork::logits(const at::Tensor& x_TD, const TokenContext& context) {
+Logits GateNetwork::logits(const at::Tensor& x_TD, const TokenContext& context, Parameter* beside) {
   at::Tensor x = x_TD;
   if (jitter_ > 0 && context.training) {
     const TokenRandom random(seed_, name_ + ".jitter", context);
     x = x * (1 - jitter_ + 2 * jitter_ * random.uniforms(x.size(0), x.size(1))).to(x.scalar_type());
   }
   if (up_) x = activate(Activation::kGelu, linear(x, *up_));
-  return gate(x, *down_);
+  if (!beside) return {gate(x, *down_), {}};
+  if (!x.is_same(x_TD)) return {gate(x, *down_), gate(x_TD, *beside)};
+  const std::vector<at::Tensor> both = gates(x_TD, {down_.get(), beside});
+  return {both[0], both[1]};
 }
 
 ParameterList GateNetwork::parameters() {

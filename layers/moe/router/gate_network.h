@@ -16,6 +16,12 @@ std::unique_ptr<Parameter> make_router_parameter(const std::string& name, std::v
                                                  Initialisation initialisation, double scale,
                                                  const BuildContext& context);
 
+// Each [T,E] in fp32 (fp64), carrying autograd.
+struct Logits {
+  at::Tensor of_gate;
+  at::Tensor beside;  // undefined where no second gate was asked for
+};
+
 class GateNetwork {
  public:
   // linear: `<name>` [E,D]. mlp: `<name>.up` [H,D] and `<name>.down` [E,H], GELU between, H = config.width.
@@ -24,8 +30,8 @@ class GateNetwork {
   GateNetwork(const std::string& name, int64_t width, int64_t experts, const GateConfig& config, double jitter,
               const BuildContext& context);
 
-  // x_TD [T,D] → [T,E] in fp32 (fp64). Local.
-  at::Tensor logits(const at::Tensor& x_TD, const TokenContext& context);
+  // Of x_TD [T,D]; `beside`: another weight [E,D], a linear gate on the tokens themselves, null: none. Local.
+  Logits logits(const at::Tensor& x_TD, const TokenContext& context, Parameter* beside);
   ParameterList parameters();
 
  private:

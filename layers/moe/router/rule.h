@@ -17,6 +17,9 @@ namespace switchyard {
 class RoutingRule {
  public:
   virtual ~RoutingRule() = default;
+  // A weight [E,D] that this rule has tokens multiplied by too: a second linear gate, whose logits score() finds in
+  // Scored::second_TE. Null: none, or no gate at all.
+  virtual Parameter* second_gate(const TokenContext& /*context*/) { return nullptr; }
   // Fills scores_TE and probabilities_TE from what else is known of the tokens. The default: the softmax of the logits
   // is both.
   virtual void score(Scored& scored);

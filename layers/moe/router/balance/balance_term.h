@@ -17,6 +17,7 @@ struct Scored {
   const TokenContext& context;
   at::Tensor x_TD;
   at::Tensor logits_TE;         // fp32 (fp64), carries autograd; undefined for kinds without a gate
+  at::Tensor second_TE;         // logits of the rule's second gate, likewise; undefined where it has none
   at::Tensor log_sums_T;        // of each token, log Σ exp of its logits; as these
   at::Tensor scores_TE;         // what weights are taken from, carries autograd
   at::Tensor probabilities_TE;  // rows add up to 1; what balance and entropy look at; undefined without a gate

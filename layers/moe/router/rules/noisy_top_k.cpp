@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "layers/moe/router/balance/terms.h"
-#include "layers/moe/router/gate.h"
 #include "layers/moe/router/gate_network.h"
 #include "layers/moe/router/rules/expected_load.h"
 #include "layers/moe/router/rules/rules.h"
@@ -23,11 +22,12 @@ class NoisyTopKRule : public RoutingRule {
         noise_(make_router_parameter(name_ + ".noise", {context.config.experts, context.width}, Initialisation::kZeros,
                                      0, context.build)) {}
 
+  Parameter* second_gate(const TokenContext& context) override { return context.training ? noise_.get() : nullptr; }
   void score(Scored& scored) override {
     scored.scores_TE = scored.logits_TE;
     if (scored.context.training) {
       // Shazeer et al.'s code keeps the noise off zero, where the load estimator has none.
-      scored.spread_TE = at::softplus(gate(scored.x_TD, *noise_)) + 1e-2;
+      scored.spread_TE = at::softplus(scored.second_TE) + 1e-2;
       const TokenRandom random(seed_, name_ + ".noise", scored.context);
       const at::Tensor drawn_TE = random.normals(scored.x_TD.size(0), scored.logits_TE.size(1));
       scored.scores_TE = at::addcmul(scored.logits_TE, scored.spread_TE, drawn_TE.to(scored.logits_TE.scalar_type()));

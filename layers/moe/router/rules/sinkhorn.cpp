@@ -25,21 +25,22 @@ class SinkhornRule : public RoutingRule {
   }
 
  private:
-  // In fp64; a token's row may be scaled at will, so that its largest entry is set to 1 first.
+  // In fp64. A token's row may be scaled at will: its largest entry is set to 1 first, and its own scale is left out of
+  // the result.
   at::Tensor assign(const at::Tensor& logits_TE, int64_t population) const {
     const int64_t tokens = logits_TE.size(0), experts = logits_TE.size(1);
     if (tokens == 0 && population_.size() == 1) return logits_TE;
     const at::Tensor logits = logits_TE.to(at::kDouble);
     const at::Tensor cost_TE = tokens == 0 ? logits : at::exp(logits - logits.amax(1, true));
-    at::Tensor rows_T = at::ones({tokens, 1}, at::kDouble), columns_E = at::ones({experts}, at::kDouble);
+    at::Tensor columns_E = at::ones({experts}, at::kDouble);
     const double row_sum = 1.0 / static_cast<double>(std::max<int64_t>(1, population));
     for (int64_t i = 0; i < config_.iterations; ++i) {
-      rows_T = row_sum / (cost_TE * columns_E).sum(1, true);
-      const at::Tensor sums_E = (cost_TE * rows_T).sum(0);
+      const at::Tensor rows_T = row_sum / at::mv(cost_TE, columns_E);
+      const at::Tensor sums_E = at::mv(cost_TE.t(), rows_T);
       if (population_.size() > 1) throw_if_error(population_.all_reduce(sums_E, ReduceOp::kSum).wait());
       columns_E = 1.0 / static_cast<double>(experts) / sums_E;
     }
-    return cost_TE * columns_E * rows_T;
+    return cost_TE * columns_E;
   }
 
   const int64_t experts_per_token_;
