@@ -30,9 +30,9 @@ Choice top_k(const at::Tensor& scores_TE, int64_t k) {
   AT_DISPATCH_FLOATING_TYPES(scores.scalar_type(), "top_k", [&] {
     const scalar_t* values = scores.const_data_ptr<scalar_t>();
     at::parallel_for(0, tokens, 256, [&](int64_t first, int64_t last) {
-      std::vector<scalar_t> scratch(experts + kLanes<scalar_t>);
+      std::vector<scalar_t> scratch(largest_scratch<scalar_t>(experts));
       with_wide_registers([&]() __attribute__((always_inline)) {
-        for (int64_t t = first; t < last; ++t) largest(values + t * experts, experts, k, scratch.data(), ids + t * k);
+        largest(values + first * experts, last - first, experts, k, scratch.data(), ids + first * k);
       });
     });
   });

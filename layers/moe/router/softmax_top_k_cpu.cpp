@@ -96,20 +96,17 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
     T* weights = chosen.weights_N.data_ptr<T>();
     T* log_sums = chosen.log_sums_T.data_ptr<T>();
     at::parallel_for(0, blocks_of(tokens), 1, [&](int64_t first, int64_t last) {
-      std::vector<T> scratch(experts + kLanes<T>);
+      std::vector<T> scratch(largest_scratch<T>(experts));
+      std::vector<int64_t> most_probable(kBlockTokens);  // where the choice is given and need not begin with it
       with_wide_registers([&]() __attribute__((always_inline)) {
         for (int64_t b = first; b < last; ++b) {
-          for (int64_t t = b * kBlockTokens; t < std::min(tokens, (b + 1) * kBlockTokens); ++t) {
-            const T* row = logits + t * experts;
-            int64_t top = 0;
-            if (ids) {
-              largest(row, experts, k, scratch.data(), ids + t * k);
-              top = ids[t * k];
-            } else {
-              largest(row, experts, 1, scratch.data(), &top);
-            }
-            log_sums[t] = weigh(row, probabilities + t * experts, experts, top, taken + t * k, k, renormalise,
-                                weights + t * k, sums[b]);
+          const int64_t begin = b * kBlockTokens, end = std::min(tokens, begin + kBlockTokens);
+          const int64_t count = ids ? k : 1;
+          int64_t* top = ids ? ids + begin * k : most_probable.data();
+          largest(logits + begin * experts, end - begin, experts, count, scratch.data(), top);
+          for (int64_t t = begin; t < end; ++t, top += count) {
+            log_sums[t] = weigh(logits + t * experts, probabilities + t * experts, experts, *top, taken + t * k, k,
+                                renormalise, weights + t * k, sums[b]);
           }
         }
       });

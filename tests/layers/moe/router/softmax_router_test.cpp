@@ -7,6 +7,7 @@
 #include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
+#include "layers/moe/router/selection.h"
 #include "layers/moe/router/softmax_top_k.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/numerics/precision.h"
@@ -191,6 +192,16 @@ TEST(SoftmaxRouter, ChoosesDistinctExpertsAmongNaNAndInfinity) {
   logits[3][2] = -INFINITY;
   const TopK chosen = softmax_top_k(logits, at::softmax(logits, 1), 4, true);
   EXPECT_TRUE(at::equal(chosen.experts_N, at::tensor({0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 3, 4, 1}, at::kLong)));
+}
+
+TEST(SoftmaxRouter, ChoosesAsAStableSortDoes) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    for (const auto& [tokens, experts, k] : {std::tuple{1, 1, 1}, {2, 16, 16}, {5, 37, 9}, {8, 64, 8}, {3, 200, 31}}) {
+      const at::Tensor scores_TE = at::randint(-20, 20, {tokens, experts}, dtype);  // with ties
+      const auto [sorted_TE, order_TE] = at::sort(scores_TE, /*stable=*/true, 1, /*descending=*/true);
+      EXPECT_TRUE(at::equal(top_k(scores_TE, k).experts.view({tokens, k}), order_TE.narrow(1, 0, k)));
+    }
+  }
 }
 
 // Every expert has the same load, so that the loss is the sum of all mean probabilities.
