@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "runtime/base/check.h"
 #include "runtime/numerics/lanes.h"
@@ -12,7 +13,9 @@ namespace {
 
 constexpr uint32_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
 constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
-constexpr uint64_t kNormalSubindex = 1;  // keeps normal(i) apart from bits(i) and uniform(i)
+// They keep these sequences apart from each other and from bits(i) and uniform(i); below() goes up from
+// kNormalSubindex.
+constexpr uint64_t kNormalSubindex = 1, kCoarseSubindex = uint64_t{1} << 32;
 
 using Words = std::array<uint32_t, 4>;
 
@@ -147,7 +150,7 @@ void CounterRandom::normals(uint64_t begin, std::span<double> out) const {
   const uint64_t end = begin + out.size();
   // Whole blocks and locals only, which the compiler turns into vector code.
   for (uint64_t pair = begin / 2; 2 * pair < end; pair += kPairs) {
-    with_wide_registers([&, key = key_, high = stream_ + kNormalSubindex]() __attribute__((always_inline)) {
+    with_wide_registers([&, key = key_, high = stream_ + kNormalSubindex ]() __attribute__((always_inline)) {
       for (uint64_t i = 0; i < kPairs; ++i) {
         const Words w = philox(pair + i, high, key);
         a[i] = join(w[0], w[1]);
@@ -157,6 +160,27 @@ void CounterRandom::normals(uint64_t begin, std::span<double> out) const {
     });
     const uint64_t from = std::max(begin, 2 * pair), to = std::min(end, 2 * (pair + kPairs));
     std::copy(values + (from - 2 * pair), values + (to - 2 * pair), out.data() + (from - begin));
+  }
+}
+
+void CounterRandom::coarse_uniforms(uint64_t begin, std::span<float> out) const {
+  constexpr uint64_t kBlocks = 64, kOfBlock = 8;
+  uint64_t pairs[2 * kBlocks];
+  uint16_t drawn[kOfBlock * kBlocks];
+  float values[kOfBlock * kBlocks];
+  const uint64_t end = begin + out.size();
+  for (uint64_t block = begin / kOfBlock; kOfBlock * block < end; block += kBlocks) {
+    with_wide_registers([&, key = key_, high = stream_ + kCoarseSubindex ]() __attribute__((always_inline)) {
+      for (uint64_t i = 0; i < kBlocks; ++i) {
+        const Words w = philox(block + i, high, key);
+        pairs[2 * i] = join(w[0], w[1]);
+        pairs[2 * i + 1] = join(w[2], w[3]);
+      }
+      std::memcpy(drawn, pairs, sizeof(drawn));
+      for (uint64_t i = 0; i < kOfBlock * kBlocks; ++i) values[i] = static_cast<float>(drawn[i]) * 0x1p-16f;
+    });
+    const uint64_t from = std::max(begin, kOfBlock * block), to = std::min(end, kOfBlock * (block + kBlocks));
+    std::copy(values + (from - kOfBlock * block), values + (to - kOfBlock * block), out.data() + (from - begin));
   }
 }
 

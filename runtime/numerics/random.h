@@ -24,6 +24,8 @@ class CounterRandom {
   double normal(uint64_t index) const;   // mean 0, variance 1, at most 8.5 in magnitude
   // out[i] = normal(begin + i), several times faster than one by one.
   void normals(uint64_t begin, std::span<double> out) const;
+  // Numbers begin, begin + 1 … of a sequence of its own, in [0, 1), 16 bits, eight to a Philox block: for many at once.
+  void coarse_uniforms(uint64_t begin, std::span<float> out) const;
   // Uniform in [0, n), n ≥ 1, without bias.
   uint64_t below(uint64_t n, uint64_t index) const;
 

@@ -1,5 +1,6 @@
 // What routing and balance cost of an MoE layer's time, forward and backward on one rank in bf16, for each mixture of
-// configs/routers in a coarse and a fine shape: benchmark_routers [coarse|fine [NAME]]. The router's time is split into
+// configs/routers, and for one with each other kind of balance and gate, in a coarse and a fine shape:
+// benchmark_routers [coarse|fine [NAME]]. The router's time is split into
 // the gate's products, both ways, and what else it does: scores, choice, weights and losses. All take turns on one
 // thread, and medians of its CPU time are shown; compare within one table only.
 #include <algorithm>
@@ -39,33 +40,53 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{"coarse", 8, 2, 2048}, {"fine", 64, 8, 256}};
 
-// The mixture of configs/routers/`name`.yaml in another shape.
-MoeConfig mixture(const std::string& name, const Shape& shape) {
-  const int64_t experts_per_token = name == "dense" ? shape.experts : shape.experts_per_token;
-  const std::vector<std::string> overrides{absl::StrCat("model.moe.experts=", shape.experts),
-                                           absl::StrCat("model.moe.experts_per_token=", experts_per_token),
-                                           absl::StrCat("model.moe.expert_width=", shape.expert_width),
-                                           "model.moe.activation=relu"};
-  return value_or_throw(
-             read_config<RunConfig>(absl::StrCat(SWITCHYARD_SOURCE "/configs/routers/", name, ".yaml"), overrides))
+struct Mixture {
+  std::string name, config;          // configs/routers/`config`.yaml
+  std::vector<std::string> changes;  // of the keys of model.moe.router
+};
+
+// In another shape.
+MoeConfig read_mixture(const Mixture& mixture, const Shape& shape) {
+  const int64_t experts_per_token = mixture.name == "dense" ? shape.experts : shape.experts_per_token;
+  std::vector<std::string> overrides{absl::StrCat("model.moe.experts=", shape.experts),
+                                     absl::StrCat("model.moe.experts_per_token=", experts_per_token),
+                                     absl::StrCat("model.moe.expert_width=", shape.expert_width),
+                                     "model.moe.activation=relu"};
+  for (const std::string& change : mixture.changes) overrides.push_back("model.moe.router." + change);
+  return value_or_throw(read_config<RunConfig>(
+                            absl::StrCat(SWITCHYARD_SOURCE "/configs/routers/", mixture.config, ".yaml"), overrides))
       .model.moe;
 }
 
-std::vector<std::string> mixtures() {
+std::vector<Mixture> mixtures() {
   std::vector<std::string> names;
   for (const auto& file : std::filesystem::directory_iterator(SWITCHYARD_SOURCE "/configs/routers")) {
     if (file.path().stem() != "none") names.push_back(file.path().stem());
   }
   std::sort(names.begin(), names.end());
-  return names;
+  std::vector<Mixture> all;
+  for (const std::string& name : names) all.push_back({name, name, {}});
+  const std::vector<Mixture> changed{
+      {"softmax_jitter", "softmax", {"balance.jitter=0.01"}},
+      {"softmax_bias", "softmax", {"balance.bias_rate=0.001"}},
+      {"softmax_mlp", "softmax", {"gate.kind=mlp", "gate.width=64"}},
+      {"balance_sequence", "softmax", {"balance.over=sequence"}},
+      {"balance_running", "softmax", {"balance.over=running"}},
+      {"balance_losses", "softmax", {"balance.importance_loss=0.01", "balance.entropy_loss=0.01"}},
+      {"capacity_position", "capacity", {"capacity.drop=position"}},
+      {"capacity_random", "capacity", {"capacity.drop=random"}},
+      {"capacity_pad", "capacity", {"capacity.pad=true"}}};
+  all.insert(all.end(), changed.begin(), changed.end());
+  return all;
 }
 
-// The gate's products alone, of as many as the router has.
-void run_gates(MoeLayer& layer, const at::Tensor& x, int64_t experts) {
-  const ParameterList weights = layer.router().parameters();
+// The gate's products with x alone, of as many as the router has.
+void run_gates(MoeLayer& layer, const at::Tensor& x) {
+  ParameterList weights = layer.router().parameters();
+  std::erase_if(weights, [&](Parameter* weight) { return weight->value().size(1) != x.size(1); });
   if (weights.empty()) return;
   const std::vector<at::Tensor> logits = gates(x, weights);
-  torch::autograd::backward(logits, {logits.size(), at::ones({x.size(0), experts}, logits[0].options())});
+  torch::autograd::backward(logits, {logits.size(), at::ones_like(logits[0])});
 }
 
 struct Times {
@@ -115,7 +136,7 @@ void measure(const std::string& shape, const std::string& name, const MoeConfig&
     times.layer.push_back(cpu_milliseconds(run_layer));
     times.forward.push_back(cpu_milliseconds(route));
     times.backward.push_back(cpu_milliseconds(route_back));
-    times.gates.push_back(cpu_milliseconds([&] { run_gates(layer, x, config.experts); }));
+    times.gates.push_back(cpu_milliseconds([&] { run_gates(layer, x); }));
   }
   print(shape, name, times);
 }
@@ -132,8 +153,9 @@ int main(int argc, char** argv) {
   const auto mesh = value_or_throw(Mesh::create(loopback.rank(0), MeshShape{}));
   for (const Shape& shape : kShapes) {
     if (!wanted_shape.empty() && shape.name != wanted_shape) continue;
-    for (const std::string& name : mixtures()) {
-      if (wanted_name.empty() || name == wanted_name) measure(shape.name, name, mixture(name, shape), *mesh);
+    for (const Mixture& mixture : mixtures()) {
+      if (!wanted_name.empty() && mixture.name != wanted_name) continue;
+      measure(shape.name, mixture.name, read_mixture(mixture, shape), *mesh);
     }
   }
 }

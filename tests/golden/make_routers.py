@@ -52,6 +52,16 @@ def uniforms(use, n):
     return torch.tensor(values).view(T, n)
 
 
+def coarse_uniforms(use, n):
+    s, first = (stream(f"{NAME}.{use}#{STEP}") + 2**32) & MASK, PART * T * n
+
+    def value(i):
+        low, high = philox(i // 8, s)
+        return ((high << 64 | low) >> 16 * (i % 8) & 0xFFFF) * 2.0**-16
+
+    return torch.tensor([value(first + i) for i in range(T * n)]).view(T, n)
+
+
 def normal(s, i):
     a, b = philox(i // 2, (s + 1) & MASK)
     radius = math.sqrt(-2 * math.log(2 - (1 + (a >> 12) * 2.0**-52)))
@@ -166,7 +176,7 @@ def softmax_mlp(x, p):
 
 
 def softmax_jitter(x, p):
-    logits = linear(x * (0.9 + 0.2 * uniforms("jitter", D)), p)
+    logits = linear(x * (0.9 + 0.2 * coarse_uniforms("jitter", D)), p)
     probabilities, mask = logits.softmax(1), chosen_mask(logits)
     return weigh(probabilities, mask), {"aux_loss": (0.5, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits))}
 

@@ -6,7 +6,6 @@
 #include <absl/strings/str_cat.h>
 
 #include "layers/moe/router/population_top.h"
-#include "layers/moe/router/selection.h"
 #include "layers/moe/router/token_random.h"
 #include "runtime/base/status.h"
 
@@ -25,8 +24,13 @@ at::Tensor Capacity::keep(const Choice& choice, const at::Tensor& weights_N, con
   at::Tensor scores;
   if (config_.drop == "score") scores = weights_N;
   if (config_.drop == "random") {
-    const int64_t tokens = choice.offsets.size(0) - 1;
-    scores = at_slots(TokenRandom(seed_, name_ + ".drop", context).uniforms(tokens, experts_), choice);
+    const TokenRandom random(seed_, name_ + ".drop", context);
+    scores = at::empty({choice.experts.size(0)}, at::kDouble);
+    const auto offsets = choice.offsets.accessor<int64_t, 1>(), experts = choice.experts.accessor<int64_t, 1>();
+    auto drawn = scores.accessor<double, 1>();
+    for (int64_t t = 0; t + 1 < offsets.size(0); ++t) {
+      for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) drawn[s] = random.uniform(t, experts_, experts[s]);
+    }
   }
   return population_top(choice.experts, scores, experts_, limit(context.population), ranks);
 }

@@ -17,9 +17,12 @@ class TokenRandom {
   // `stream`: names the use, and with it the layer.
   TokenRandom(uint64_t seed, const std::string& stream, const TokenContext& context);
 
-  // [tokens, n] in fp64, for this rank's tokens: in [0, 1), or normal with mean 0 and variance 1.
-  at::Tensor uniforms(int64_t tokens, int64_t n) const;
+  // For this rank's tokens, [tokens, n]: in fp64 normal with mean 0 and variance 1; in `dtype` (bf16, fp32 or fp64)
+  // uniform in [low, high), with 16 random bits each.
   at::Tensor normals(int64_t tokens, int64_t n) const;
+  at::Tensor uniforms(int64_t tokens, int64_t n, double low, double high, at::ScalarType dtype) const;
+  // Number i of n of a token, in [0, 1), 53 bits.
+  double uniform(int64_t token, int64_t n, int64_t i) const;
 
  private:
   CounterRandom random_;

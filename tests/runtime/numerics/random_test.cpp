@@ -49,6 +49,21 @@ TEST(CounterRandom, NormalsOfAnyRangeAreTheSingleOnes) {
   }
 }
 
+TEST(CounterRandom, CoarseUniformsAreTheWordsOfBlocks) {
+  const CounterRandom random(7, hash_name("x"));
+  for (size_t begin : {0, 1, 5, 511, 512, 1000}) {
+    for (size_t count : {0, 1, 3, 4, 255, 256, 257, 600}) {
+      std::vector<float> part(count);
+      random.coarse_uniforms(begin, part);
+      for (size_t i = 0; i < count; ++i) {
+        const size_t at = begin + i;
+        const uint32_t word = random.words(at / 8, uint64_t{1} << 32)[at % 8 / 2];
+        ASSERT_EQ(part[i], static_cast<float>(at % 2 ? word >> 16 : word & 0xFFFF) / 65536) << begin << "+" << i;
+      }
+    }
+  }
+}
+
 // Box–Muller with the C library's functions on the same words.
 TEST(CounterRandom, NormalsAgreeWithTheTextbook) {
   const CounterRandom random(3, 4);
