@@ -8,11 +8,15 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def run(command, **environment):
-    """What it prints; from the top folder, on one thread a rank. Ends the script where the command fails."""
-    whole = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-             **environment}
-    done = subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True)
+def environment(**more):
+    """One thread a rank, under mpirun as anyone."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            **more}
+
+
+def run(command, **variables):
+    """What it prints; from the top folder. Ends the script where the command fails."""
+    done = subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

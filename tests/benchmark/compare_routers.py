@@ -8,16 +8,20 @@ Trains each of configs/routers, shrunk to some 50 seconds of one core, on the ma
 taken seed by seed, since a seed decides the order of the data too. What routing did is averaged over layers and, where it
 is training's, over the last 100 steps. A run that is complete in --work is not run again; --only trains these alone, and
 the table, alone with --table, shows what there is.
+
+Beside the kinds --only knows some with one thing changed, to find out why a kind stands where it does: they have a table
+of their own.
 """
 
 import argparse
 import concurrent.futures
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
+
+from commands import environment
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LAST = 100  # steps that training's figures are averaged over
@@ -36,15 +40,20 @@ EXPERTS_OF = {
     # All experts are open to a token, as they are to those of other kinds.
     "sigmoid": {**EXPERTS, "model.moe.router.groups": 1, "model.moe.router.groups_per_token": 1},
 }
+# Of a kind: what is changed, below model.moe.router.
+CHANGED = {
+    "supervised_0.01": ("supervised", {"label_loss": 0.01}),
+    "supervised_0.001": ("supervised", {"label_loss": 0.001}),
+    "sinkhorn_aux_loss": ("sinkhorn", {"aux_loss": 0.01}),
+    "sigmoid_aux_loss": ("sigmoid", {"aux_loss": 0.01, "balance.over": "population", "balance.bias_rate": 0}),
+    "sigmoid_z_loss": ("sigmoid", {"z_loss": 0.001}),
+    "softmax_bias": ("softmax", {"aux_loss": 0.0001, "balance.over": "sequence", "balance.bias_rate": 0.001}),
+}
 RUN = {
     "data.sequence": 128, "data.validation_sequences": "all", "train.global_batch": 8, "optimizer.lr": 3e-3,
     "optimizer.schedule.warmup": 100, "optimizer.schedule.min_lr": 2e-4, "parallel.expert": 1, "run.threads": 1,
     "checkpoint.every": "never",
 }
-
-
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 def prepare_data(binary, work):
@@ -73,8 +82,10 @@ def is_complete(folder, steps):
 def train(binary, kind, seed, steps, data, folder):
     if is_complete(folder, steps):
         return f"{folder.name}: complete already"
+    kind, changes = CHANGED.get(kind, (kind, {}))
     settings = {**MODEL, **EXPERTS_OF.get(kind, EXPERTS), **RUN, **data, "run.seed": seed, "run.dir": folder,
-                "train.steps": steps, "train.validate_every": steps}
+                "train.steps": steps, "train.validate_every": steps,
+                **{f"model.moe.router.{key}": value for key, value in changes.items()}}
     command = [binary, "train", f"configs/routers/{kind}.yaml", *(f"{key}={value}" for key, value in settings.items())]
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "console.txt", "w") as console:
@@ -107,6 +118,7 @@ def cell(values, form):
 
 
 def print_table(work, kinds, steps, seeds):
+    """`kinds` begins with the dense model."""
     print("| router | validation loss | below dense | load CV, training | held out | drop rate | experts a token | seeds |")
     print("|---|---|---|---|---|---|---|---|")
     figures = {}
@@ -132,6 +144,13 @@ def print_table(work, kinds, steps, seeds):
             print(f"\n{kind}: {what} {cell([run[name] for run in figures[kind].values()], '.3f')}")
 
 
+def print_tables(work, kinds, steps, seeds):
+    print_table(work, kinds, steps, seeds)
+    if any(next(work.glob(f"{name}-seed*"), None) for name in CHANGED):
+        print()
+        print_table(work, ["none", *CHANGED], steps, seeds)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--work", type=pathlib.Path, default=ROOT / "runs/compare_routers")
@@ -146,7 +165,7 @@ def main():
     kinds = sorted((path.stem for path in (ROOT / "configs/routers").glob("*.yaml")),
                    key=lambda kind: (kind not in ("none", "softmax"), kind))
     if arguments.table:
-        print_table(work, kinds, arguments.steps, arguments.seeds)
+        print_tables(work, kinds, arguments.steps, arguments.seeds)
         return
     data = prepare_data(binary, work)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
@@ -154,7 +173,7 @@ def main():
                 for seed in range(1, arguments.seeds + 1) for kind in arguments.only or kinds]
         for run in concurrent.futures.as_completed(runs):
             print(run.result(), flush=True)
-    print_table(work, kinds, arguments.steps, arguments.seeds)
+    print_tables(work, kinds, arguments.steps, arguments.seeds)
 
 
 if __name__ == "__main__":
