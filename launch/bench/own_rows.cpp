@@ -1,6 +1,7 @@
 #include "launch/bench/own_rows.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -21,12 +22,18 @@ class OwnRows final : public DispatcherDecorator {
         placement_(std::move(placement)),
         index_(index) {}
 
-  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override {
+    auto plans = DispatcherDecorator::plan(parts);
+    for (size_t i = 0; i < plans.size(); ++i) own_slots_[plans[i].get()] = own_slots(parts[i]);
+    return plans;
+  }
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override {
+    const int64_t slots = own_slots_.extract(plan.get()).mapped();
     if (recorder_.records_spans()) {
       const int64_t passes = at::GradMode::is_enabled() ? 4 : 2;  // a forward that is computed again has no backward
-      record_own_bytes(recorder_, passes * own_slots(routing) * x_TD.size(1) * x_TD.element_size());
+      record_own_bytes(recorder_, passes * slots * x_TD.size(1) * x_TD.element_size());
     }
-    return DispatcherDecorator::begin_dispatch(x_TD, routing);
+    return DispatcherDecorator::begin_dispatch(x_TD, plan);
   }
 
  private:
@@ -38,7 +45,8 @@ class OwnRows final : public DispatcherDecorator {
 
   Recorder& recorder_;
   const Placement placement_;
-  const int index_;  // of this rank along the expert axis
+  const int index_;                                   // of this rank along the expert axis
+  std::map<const DispatchPlan*, int64_t> own_slots_;  // of plans that have not been used yet
 };
 
 }  // namespace

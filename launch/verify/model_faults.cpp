@@ -21,10 +21,13 @@ class FaultyDispatcher : public DispatcherDecorator {
   FaultyDispatcher(std::unique_ptr<Dispatcher> dispatcher, DispatchFault fault)
       : DispatcherDecorator(std::move(dispatcher)), fault_(std::move(fault)) {}
 
-  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
-    const Routing given = fault_.routing ? fault_.routing(routing) : routing;
-    if (fault_.changes) fault_.changes->note(routing.experts, given.experts);
-    return DispatcherDecorator::begin_dispatch(x_TD, given);
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override {
+    std::vector<Routing> given;
+    for (const Routing& part : parts) {
+      given.push_back(fault_.routing ? fault_.routing(part) : part);
+      if (fault_.changes) fault_.changes->note(part.experts, given.back().experts);
+    }
+    return DispatcherDecorator::plan(given);
   }
   Dispatched end_dispatch(const Dispatched& begun) override {
     Dispatched sent = DispatcherDecorator::end_dispatch(begun);

@@ -44,7 +44,7 @@ MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context)
   choice_ = std::move(routed.choice);
   SY_CHECK(chunks_ == 1 || routed.rows_per_expert == 0);
 
-  std::vector<Chunk> chunks = cut_tokens(x_tD, routed.routing);
+  std::vector<Chunk> chunks = plan_chunks(x_tD, routed.routing);
   begin_dispatch(chunks.front());
   at::Tensor shared_tD;
   if (shared_) shared_tD = in_span("shared experts", [&] { return through_shared(x_tD, context); });
@@ -58,37 +58,40 @@ MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context)
   return {shared_ ? y_tD + shared_tD : y_tD, routed.auxiliary_loss};
 }
 
-std::vector<MoeLayer::Chunk> MoeLayer::cut_tokens(const at::Tensor& x_tD, const Routing& routing) const {
-  if (chunks_ == 1) return {{.x_tD = x_tD, .routing = routing, .sent = {}, .returning = {}}};
+std::vector<MoeLayer::Chunk> MoeLayer::plan_chunks(const at::Tensor& x_tD, const Routing& routing) const {
   std::vector<Chunk> chunks;
+  std::vector<Routing> routings;
   for (int64_t i = 0; i < chunks_; ++i) {
     const auto [begin, end] = cut(x_tD.size(0), static_cast<int>(chunks_), static_cast<int>(i));
-    chunks.push_back({.x_tD = x_tD.narrow(0, begin, end - begin),
-                      .routing = routing.of_tokens(begin, end),
+    routings.push_back(chunks_ == 1 ? routing : routing.of_tokens(begin, end));
+    chunks.push_back({.x_tD = chunks_ == 1 ? x_tD : x_tD.narrow(0, begin, end - begin),
+                      .weights_N = routings.back().weights,
+                      .plan = {},
                       .sent = {},
                       .returning = {}});
   }
+  const auto plans = in_span("dispatch", [&] { return dispatcher_->plan(routings); });
+  for (size_t i = 0; i < chunks.size(); ++i) chunks[i].plan = plans[i];
   return chunks;
 }
 
 void MoeLayer::begin_dispatch(Chunk& chunk) {
-  chunk.sent = in_span("dispatch", [&] { return dispatcher_->begin_dispatch(chunk.x_tD, chunk.routing); });
+  chunk.sent = in_span("dispatch", [&] { return dispatcher_->begin_dispatch(chunk.x_tD, chunk.plan); });
 }
 
 void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert) {
   chunk.sent = in_span("dispatch", [&] { return dispatcher_->end_dispatch(chunk.sent); });
-  const auto& [rows_RD, counts, plan] = chunk.sent;
+  const at::Tensor& rows_RD = chunk.sent.rows_RD;
+  const std::vector<int64_t>& counts = chunk.sent.counts;
   const at::Tensor y_RD = in_span("experts", [&] {
     return rows_per_expert > 0 ? run_padded(*experts_, rows_RD, counts, rows_per_expert)
                                : experts_->forward(rows_RD, counts);
   });
-  chunk.returning =
-      in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.routing.weights, chunk.sent.plan); });
+  chunk.returning = in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.weights_N, chunk.plan); });
 }
 
 at::Tensor MoeLayer::end_combine(const Chunk& chunk) {
-  return in_span("combine",
-                 [&] { return dispatcher_->end_combine(chunk.returning, chunk.routing.weights, chunk.sent.plan); });
+  return in_span("combine", [&] { return dispatcher_->end_combine(chunk.returning, chunk.weights_N, chunk.plan); });
 }
 
 at::Tensor MoeLayer::through_shared(const at::Tensor& x_tD, const TokenContext& context) {

@@ -45,12 +45,12 @@ class MoeLayer {
  private:
   // A part of the tokens on its way.
   struct Chunk {
-    at::Tensor x_tD;
-    Routing routing;
+    at::Tensor x_tD, weights_N;
+    std::shared_ptr<const DispatchPlan> plan;
     Dispatched sent;
     at::Tensor returning;
   };
-  std::vector<Chunk> cut_tokens(const at::Tensor& x_tD, const Routing& routing) const;
+  std::vector<Chunk> plan_chunks(const at::Tensor& x_tD, const Routing& routing) const;
   void begin_dispatch(Chunk& chunk);
   // Ends the dispatch, and begins to combine.
   void compute(Chunk& chunk, int64_t rows_per_expert);

@@ -32,26 +32,18 @@ struct Neighbourhood {
   const std::vector<int64_t>& experts_of(int g) const { return placement.experts_of[g / expert_tensor]; }
 };
 
-// Numbers of the ranks for each other: to[r] of `outgoing` for rank r; from[r] that come back from it.
-std::vector<int64_t> exchange(Communicator& ranks, const std::vector<int64_t>& outgoing, const std::vector<int64_t>& to,
-                              const std::vector<int64_t>& from) {
-  const at::Tensor send = at::tensor(outgoing, at::kLong), recv = at::empty({sum_of(from)}, at::kLong);
-  throw_if_error(ranks.all_to_all(send, to, recv, from).wait());
-  const int64_t* data = recv.const_data_ptr<int64_t>();
-  return {data, data + recv.numel()};
-}
-
 class AllToAllPlan : public RowExchange {
  public:
-  AllToAllPlan(const Neighbourhood& ranks, const Routing& routing);
+  // slot_counts: of each expert; arriving: rows of each rank for each of this rank's experts.
+  AllToAllPlan(const Neighbourhood& ranks, const Routing& routing, const std::vector<int64_t>& slot_counts,
+               std::span<const int64_t> arriving);
 
   Landing land(int64_t width, const at::TensorOptions& options) const override;
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const override;
   Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const override;
-  const std::vector<int64_t>& counts() const { return counts_; }
 
  private:
-  void place_arrivals(const std::vector<int64_t>& arriving);
+  void place_arrivals(std::span<const int64_t> arriving);
   void place_slots(const std::vector<int64_t>& slot_counts);
   Work over_wire(const at::Tensor& send, const std::vector<int64_t>& to, const at::Tensor& recv,
                  const std::vector<int64_t>& from, int64_t placed_rows) const;
@@ -60,7 +52,6 @@ class AllToAllPlan : public RowExchange {
   const Neighbourhood ranks_;
   const bool all_on_wire_;  // the own rows too: a rank with a single expert gets its rows in order
   const at::Tensor ids_N_;
-  std::vector<int64_t> counts_;                   // rows of each local expert
   std::vector<int64_t> sent_;                     // rows to each rank over the wire
   std::vector<int64_t> received_;                 // rows from each rank over the wire
   std::vector<RowSegment> arrivals_;              // a: row as it arrives, b: row of rows_RD; empty where all_on_wire_
@@ -72,35 +63,28 @@ class AllToAllPlan : public RowExchange {
   int64_t to_near_ = 0, from_near_ = 0;           // rows
 };
 
-AllToAllPlan::AllToAllPlan(const Neighbourhood& ranks, const Routing& routing)
+AllToAllPlan::AllToAllPlan(const Neighbourhood& ranks, const Routing& routing, const std::vector<int64_t>& slot_counts,
+                           std::span<const int64_t> arriving)
     : ranks_(ranks),
       all_on_wire_(ranks.experts_of(ranks.group.rank()).size() == 1 && !ranks.any_near()),
       ids_N_(routing.experts.contiguous()) {
-  const std::vector<int64_t> slot_counts = count_slots(ids_N_, ranks_.placement.experts);
-  counts_.resize(ranks_.experts_of(ranks_.group.rank()).size());
+  counts.resize(ranks_.experts_of(ranks_.group.rank()).size());
   table.offsets = routing.offsets.to(ids_N_.device()).contiguous();
   table.copies = ranks_.expert_tensor;
-  // The rows that this rank has for each expert of every rank, and every rank for each of this one's.
-  std::vector<int64_t> outgoing, to;
-  for (int g = 0; g < ranks_.group.size(); ++g) {
-    for (const int64_t e : ranks_.experts_of(g)) outgoing.push_back(slot_counts[e]);
-    to.push_back(static_cast<int64_t>(ranks_.experts_of(g).size()));
-  }
-  place_arrivals(
-      exchange(ranks_.group, outgoing, to, std::vector<int64_t>(to.size(), static_cast<int64_t>(counts_.size()))));
+  place_arrivals(arriving);
   place_slots(slot_counts);
 }
 
 // Rows of rows_RD: by local expert, then by source. Rows that arrive: by source, then by local expert.
-void AllToAllPlan::place_arrivals(const std::vector<int64_t>& arriving) {
-  const int64_t local = static_cast<int64_t>(counts_.size());
+void AllToAllPlan::place_arrivals(std::span<const int64_t> arriving) {
+  const int64_t local = static_cast<int64_t>(counts.size());
   const int ranks = ranks_.group.size();
   starts_of_.resize(arriving.size());
   for (int64_t e = 0; e < local; ++e) {
     for (int g = 0; g < ranks; ++g) {
       starts_of_[g * local + e] = rows;
       rows += arriving[g * local + e];
-      counts_[e] += arriving[g * local + e];
+      counts[e] += arriving[g * local + e];
     }
   }
   received_.assign(ranks, 0);
@@ -178,7 +162,7 @@ RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& 
                   .wire_WD = memory.allocate(wire_rows, width, options),
                   .rows_RD = memory.allocate(rows, width, options)};
   // Near ranks tell each other where the rows for each of their experts begin.
-  const int64_t local = static_cast<int64_t>(counts_.size()), first = memory.row_of(landing.rows_RD);
+  const int64_t local = static_cast<int64_t>(counts.size()), first = memory.row_of(landing.rows_RD);
   std::vector<int64_t> outgoing, to, from;
   for (const int g : ranks_.on_node()) {
     const bool near = ranks_.is_near(g);
@@ -186,7 +170,7 @@ RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& 
     to.push_back(near ? local : 0);
     from.push_back(near ? static_cast<int64_t>(ranks_.experts_of(g).size()) : 0);
   }
-  const std::vector<int64_t> told = exchange(ranks_.node, outgoing, to, from);
+  const std::vector<int64_t> told = exchange_numbers(ranks_.node, outgoing, to, from);
   std::vector<RowStart> starts = starts_;
   const int64_t wire_row = memory.row_of(landing.wire_WD);
   auto next = told.begin();
@@ -241,7 +225,7 @@ void AllToAllPlan::place_returning(const at::Tensor& rows_RD, const at::Tensor& 
     ones.push_back(ranks_.is_near(g) ? 1 : 0);
     if (ranks_.is_near(g)) outgoing.push_back(first + block_start_[g]);
   }
-  const std::vector<int64_t> told = exchange(ranks_.node, outgoing, ones, ones);
+  const std::vector<int64_t> told = exchange_numbers(ranks_.node, outgoing, ones, ones);
   std::vector<RowSegment> segments;
   auto next = told.begin();
   for (const int g : ranks_.on_node()) {
@@ -260,10 +244,36 @@ AllToAllDispatcher::AllToAllDispatcher(Communicator& group, Placement placement,
   SY_CHECK_EQ(static_cast<size_t>(group.size()), placement_.experts_of.size() * expert_tensor);
 }
 
-std::pair<RowExchangePointer, std::vector<int64_t>> AllToAllDispatcher::plan(const Routing& routing) {
-  const Neighbourhood ranks{group_, placement_, expert_tensor_, node_, routing.experts.is_cpu() ? memory_ : nullptr};
-  const auto plan = std::make_shared<AllToAllPlan>(ranks, routing);
-  return {plan, plan->counts()};
+std::vector<RowExchangePointer> AllToAllDispatcher::exchanges_of(std::span<const Routing> parts) {
+  std::vector<std::vector<int64_t>> slot_counts;
+  for (const Routing& part : parts) {
+    slot_counts.push_back(count_slots(part.experts.contiguous(), placement_.experts));
+  }
+  // The rows that this rank has for each expert of every rank, and every rank for each of this one's, part by part.
+  const Neighbourhood ranks{group_, placement_, expert_tensor_, node_,
+                            parts.front().experts.is_cpu() ? memory_ : nullptr};
+  const int64_t local = static_cast<int64_t>(ranks.experts_of(group_.rank()).size());
+  std::vector<int64_t> outgoing, to;
+  for (int g = 0; g < group_.size(); ++g) {
+    for (const std::vector<int64_t>& counts : slot_counts) {
+      for (const int64_t e : ranks.experts_of(g)) outgoing.push_back(counts[e]);
+    }
+    to.push_back(static_cast<int64_t>(parts.size() * ranks.experts_of(g).size()));
+  }
+  const int64_t from_each = static_cast<int64_t>(parts.size()) * local;
+  const std::vector<int64_t> told =
+      exchange_numbers(group_, outgoing, to, std::vector<int64_t>(group_.size(), from_each));
+
+  std::vector<RowExchangePointer> plans;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    std::vector<int64_t> arriving;
+    for (int g = 0; g < group_.size(); ++g) {
+      const auto first = told.begin() + g * from_each + static_cast<int64_t>(i) * local;
+      arriving.insert(arriving.end(), first, first + local);
+    }
+    plans.push_back(std::make_shared<AllToAllPlan>(ranks, parts[i], slot_counts[i], arriving));
+  }
+  return plans;
 }
 
 }  // namespace switchyard

@@ -2,7 +2,7 @@
 // of its expert by one all-to-all with uneven counts, and comes back by another. Rank of the group = index along the
 // expert axis · expert_tensor + index along expert_tensor.
 //
-// Each call exchanges counts first (one int64 for each pair of a source and a local expert), then rows. Ranks that
+// Plans exchange counts (one int64 for each pair of a source and a local expert), calls rows. Ranks that
 // share memory write them straight into their places there, in both directions; only messages say where these are, and
 // that all is written. Other rows are gathered, sent and put in order. Rows that stay on their rank do not pass through
 // the wire's buffers, unless the rank holds a single expert and shares no memory: then what arrives is in order
@@ -26,7 +26,7 @@ class AllToAllDispatcher : public RowDispatcher {
                      const SharedMemory* memory);
 
  private:
-  std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) override;
+  std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> parts) override;
 
   Communicator& group_;
   Placement placement_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -19,7 +20,7 @@ struct Routing {
   Routing of_tokens(int64_t begin, int64_t end) const;
 };
 
-// Made by dispatch, used by combine and by both backward passes, by one of them at a time.
+// Where the rows of a routing go, used by dispatch, combine and both backward passes, by one of them at a time.
 class DispatchPlan {
  public:
   virtual ~DispatchPlan() = default;
@@ -39,14 +40,20 @@ struct Dispatched {
 //
 // Each is made of a beginning, which puts rows on the wire, and an end, which waits for them; what lies between, in the
 // backward too, is done meanwhile. Every beginning is ended, by the dispatcher that began it. Several may be
-// open, of one plan only one.
+// open, of one plan only one. Where tokens travel in parts, all are planned first: what ranks must know of each other
+// is exchanged once, before rows keep the wire busy.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
+  // One for each part; all ranks have as many.
+  virtual std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) = 0;
   // x_TD: this rank's tokens, any floating dtype. With expert_tensor > 1 every rank that shares an expert gets its
   // rows.
+  Dispatched dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) {
+    return end_dispatch(begin_dispatch(x_TD, plan));
+  }
   Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) {
-    return end_dispatch(begin_dispatch(x_TD, routing));
+    return dispatch(x_TD, plan({&routing, 1}).front());
   }
   // y_RD in the order of rows_RD; weights [N] as in Routing. → [T,D] in y's dtype: Σ over slots, in slot order (and
   // over the ranks that share an expert), of weight · row, summed in fp32 (fp64). The weights' gradient is ⟨g, row⟩.
@@ -56,7 +63,7 @@ class Dispatcher {
   }
 
   // What it returns is for end_dispatch alone.
-  virtual Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) = 0;
+  virtual Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) = 0;
   virtual Dispatched end_dispatch(const Dispatched& begun) = 0;
   // What it returns is for end_combine alone, which takes the same weights and plan.
   virtual at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,

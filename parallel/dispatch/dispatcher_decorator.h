@@ -13,8 +13,11 @@ class DispatcherDecorator : public Dispatcher {
  public:
   explicit DispatcherDecorator(std::unique_ptr<Dispatcher> dispatcher) : dispatcher_(std::move(dispatcher)) {}
 
-  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
-    return dispatcher_->begin_dispatch(x_TD, routing);
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override {
+    return dispatcher_->plan(parts);
+  }
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->begin_dispatch(x_TD, plan);
   }
   Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
   at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,

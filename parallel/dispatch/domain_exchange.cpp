@@ -26,41 +26,69 @@ class WeightsOfArrived : public torch::autograd::Function<WeightsOfArrived> {
 
 }  // namespace
 
-DomainExchange::DomainExchange(Communicator& group, Outgoing outgoing, const DomainExperts& experts, c10::Device device)
-    : group_(group), outgoing_(std::move(outgoing)) {
-  const at::Tensor gateways_M = outgoing_.gateways.to(device);
+std::vector<std::shared_ptr<const DomainExchange>> DomainExchange::plan(Communicator& group,
+                                                                        std::vector<Outgoing> parts,
+                                                                        const DomainExperts& experts,
+                                                                        c10::Device device) {
+  const int ranks = group.size();
+  // How many rows and slots, then the experts of the slots; to each rank what it is to know of all parts.
+  std::vector<int64_t> sizes, messages, message_to(ranks);
+  std::vector<int64_t> message_begin(parts.size());
+  for (int r = 0; r < ranks; ++r) {
+    for (size_t i = 0; i < parts.size(); ++i) {
+      sizes.insert(sizes.end(), {parts[i].rows[r], parts[i].slots[r]});
+      const auto first = parts[i].message.begin() + message_begin[i];
+      const int64_t count = parts[i].message_sizes()[r];
+      messages.insert(messages.end(), first, first + count);
+      message_begin[i] += count;
+      message_to[r] += count;
+    }
+  }
+  const std::vector<int64_t> two_a_part(ranks, 2 * static_cast<int64_t>(parts.size()));
+  const std::vector<int64_t> arriving = exchange_numbers(group, sizes, two_a_part, two_a_part);
+  std::vector<int64_t> message_from(ranks);
+  for (size_t i = 0; i < arriving.size(); ++i) message_from[i / (2 * parts.size())] += arriving[i];
+  const std::vector<int64_t> message = exchange_numbers(group, messages, message_to, message_from);
+
+  std::vector<std::vector<int64_t>> rows_from(parts.size()), slots_from(parts.size()), message_of(parts.size());
+  auto next = message.begin();
+  auto size = arriving.begin();
+  for (int r = 0; r < ranks; ++r) {
+    for (size_t i = 0; i < parts.size(); ++i) {
+      rows_from[i].push_back(*size++);
+      slots_from[i].push_back(*size++);
+      const int64_t count = rows_from[i].back() + slots_from[i].back();
+      message_of[i].insert(message_of[i].end(), next, next + count);
+      next += count;
+    }
+  }
+  std::vector<std::shared_ptr<const DomainExchange>> plans;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    plans.emplace_back(new DomainExchange(group, std::move(parts[i]), std::move(rows_from[i]), std::move(slots_from[i]),
+                                          message_of[i], experts, device));
+  }
+  return plans;
+}
+
+DomainExchange::DomainExchange(Communicator& group, Outgoing outgoing, std::vector<int64_t> rows_from,
+                               std::vector<int64_t> slots_from, std::span<const int64_t> message,
+                               const DomainExperts& experts, c10::Device device)
+    : group_(group),
+      outgoing_(std::move(outgoing)),
+      slot_order_(at::tensor(outgoing_.slot_order, at::kLong).to(device)),
+      rows_from_(std::move(rows_from)),
+      slots_from_(std::move(slots_from)) {
   table.offsets = outgoing_.offsets.to(device);
   std::vector<RowStart> starts;
   for (const int64_t count : outgoing_.rows) {
     starts.push_back({wire_rows, wire_rows});
     wire_rows += count;
   }
-  index_slots(gateways_M, starts, table);
-  exchange_slots(experts, device);
-}
-
-void DomainExchange::exchange_slots(const DomainExperts& experts, c10::Device device) {
-  std::vector<int64_t> sizes;
-  for (int r = 0; r < group_.size(); ++r) sizes.insert(sizes.end(), {outgoing_.rows[r], outgoing_.slots[r]});
-  const std::vector<int64_t> two(group_.size(), 2);
-  const at::Tensor sent_sizes = at::tensor(sizes, at::kLong), arriving = at::empty_like(sent_sizes);
-  throw_if_error(group_.all_to_all(sent_sizes, two, arriving, two).wait());
-  std::vector<int64_t> message_from;
-  for (int r = 0; r < group_.size(); ++r) {
-    rows_from_.push_back(arriving[2 * r].item<int64_t>());
-    slots_from_.push_back(arriving[2 * r + 1].item<int64_t>());
-    message_from.push_back(rows_from_.back() + slots_from_.back());
-  }
+  index_slots(outgoing_.gateways.to(device), starts, table);
   rows = sum_of(rows_from_);
-
-  const at::Tensor sent = at::tensor(outgoing_.message, at::kLong);
-  const at::Tensor message = at::empty({sum_of(message_from)}, at::kLong);
-  throw_if_error(group_.all_to_all(sent, outgoing_.message_sizes(), message, message_from).wait());
-  arrived_ = routing_of({message.const_data_ptr<int64_t>(), static_cast<size_t>(message.numel())}, rows,
-                        sum_of(slots_from_), experts);
+  arrived_ = routing_of(message, rows, sum_of(slots_from_), experts);
   arrived_.offsets = arrived_.offsets.to(device);
   arrived_.experts = arrived_.experts.to(device);
-  slot_order_ = at::tensor(outgoing_.slot_order, at::kLong).to(device);
 }
 
 RowExchange::Arrival DomainExchange::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_UD) const {

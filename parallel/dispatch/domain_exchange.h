@@ -14,10 +14,12 @@
 
 namespace switchyard {
 
-// Collective over `group`, which is borrowed. Rows that arrive are ordered by the rank they come from, then by token.
+// Rows that arrive are ordered by the rank they come from, then by token.
 class DomainExchange : public RowExchange {
  public:
-  DomainExchange(Communicator& group, Outgoing outgoing, const DomainExperts& experts, c10::Device device);
+  // One for each part of the tokens. Collective over `group`, which is borrowed.
+  static std::vector<std::shared_ptr<const DomainExchange>> plan(Communicator& group, std::vector<Outgoing> parts,
+                                                                 const DomainExperts& experts, c10::Device device);
 
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_UD) const override;
   Arrival collect(const at::Tensor& rows_UD, at::Tensor& returned_MD) const override;
@@ -31,7 +33,10 @@ class DomainExchange : public RowExchange {
   at::Tensor return_weights(const at::Tensor& g_M) const;
 
  private:
-  void exchange_slots(const DomainExperts& experts, c10::Device device);
+  // rows_from, slots_from: each rank; message: theirs, by rank.
+  DomainExchange(Communicator& group, Outgoing outgoing, std::vector<int64_t> rows_from,
+                 std::vector<int64_t> slots_from, std::span<const int64_t> message, const DomainExperts& experts,
+                 c10::Device device);
 
   Communicator& group_;
   Outgoing outgoing_;

@@ -45,18 +45,32 @@ std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_ranks(Commu
   return result;
 }
 
-Dispatched HierarchicalDispatcher::begin_dispatch(const at::Tensor& x_TD, const Routing& routing) {
-  const auto plan = std::make_shared<HierarchicalPlan>();
-  plan->between = std::make_shared<DomainExchange>(group_, Outgoing::list(routing, gateways_, group_.size()), experts_,
-                                                   x_TD.device());
-  return {begin_dispatch_rows(x_TD, plan->between), {}, plan};
+std::vector<std::shared_ptr<const DispatchPlan>> HierarchicalDispatcher::plan(std::span<const Routing> parts) {
+  std::vector<Outgoing> outgoing;
+  for (const Routing& part : parts) outgoing.push_back(Outgoing::list(part, gateways_, group_.size()));
+  const auto between = DomainExchange::plan(group_, std::move(outgoing), experts_, parts.front().experts.device());
+  std::vector<Routing> arrived;
+  for (const auto& exchange : between) arrived.push_back(exchange->arrived());
+  const auto within = within_->plan(arrived);
+  std::vector<std::shared_ptr<const DispatchPlan>> plans;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto both = std::make_shared<HierarchicalPlan>();
+    both->between = between[i];
+    both->within = within[i];
+    plans.push_back(both);
+  }
+  return plans;
+}
+
+Dispatched HierarchicalDispatcher::begin_dispatch(const at::Tensor& x_TD,
+                                                  const std::shared_ptr<const DispatchPlan>& plan) {
+  return {begin_dispatch_rows(x_TD, static_cast<const HierarchicalPlan&>(*plan).between), {}, plan};
 }
 
 Dispatched HierarchicalDispatcher::end_dispatch(const Dispatched& begun) {
-  const auto plan = std::make_shared<HierarchicalPlan>(static_cast<const HierarchicalPlan&>(*begun.plan));
-  Dispatched sent = within_->dispatch(end_dispatch_rows(begun.rows_RD, plan->between), plan->between->arrived());
-  plan->within = std::move(sent.plan);
-  return {std::move(sent.rows_RD), std::move(sent.counts), plan};
+  const auto& both = static_cast<const HierarchicalPlan&>(*begun.plan);
+  Dispatched sent = within_->dispatch(end_dispatch_rows(begun.rows_RD, both.between), both.within);
+  return {std::move(sent.rows_RD), std::move(sent.counts), begun.plan};
 }
 
 at::Tensor HierarchicalDispatcher::begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,

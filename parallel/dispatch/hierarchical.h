@@ -32,7 +32,8 @@ class HierarchicalDispatcher : public Dispatcher {
   static std::unique_ptr<HierarchicalDispatcher> over_ranks(Communicator& group, const Placement& placement,
                                                             int expert_tensor);
 
-  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override;
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override;
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override;
   Dispatched end_dispatch(const Dispatched& begun) override;
   at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
                            const std::shared_ptr<const DispatchPlan>& plan) override;

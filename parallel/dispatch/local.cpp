@@ -8,6 +8,20 @@ namespace {
 
 class LocalPlan : public RowExchange {
  public:
+  LocalPlan(const Routing& routing, int64_t experts) {
+    const at::Tensor ids_N = routing.experts.contiguous();
+    rows = ids_N.numel();
+    counts = count_slots(ids_N, experts);
+    table.offsets = routing.offsets.to(ids_N.device()).contiguous();
+    std::vector<RowStart> starts;
+    int64_t first = 0;
+    for (const int64_t count : counts) {
+      starts.push_back({stays_at(first), first});
+      first += count;
+    }
+    index_slots(ids_N, starts, table);
+  }
+
   Arrival deliver(const at::Tensor& /*wire_WD*/, const at::Tensor& /*rows_RD*/) const override {
     return [] {};
   }
@@ -19,21 +33,10 @@ class LocalPlan : public RowExchange {
 
 }  // namespace
 
-std::pair<RowExchangePointer, std::vector<int64_t>> LocalDispatcher::plan(const Routing& routing) {
-  const at::Tensor ids_N = routing.experts.contiguous();
-  const auto plan = std::make_shared<LocalPlan>();
-  plan->rows = ids_N.numel();
-  plan->table.offsets = routing.offsets.to(ids_N.device()).contiguous();
-
-  std::vector<int64_t> counts = count_slots(ids_N, experts_);
-  std::vector<RowStart> starts;
-  int64_t first = 0;
-  for (const int64_t count : counts) {
-    starts.push_back({stays_at(first), first});
-    first += count;
-  }
-  index_slots(ids_N, starts, plan->table);
-  return {plan, std::move(counts)};
+std::vector<RowExchangePointer> LocalDispatcher::exchanges_of(std::span<const Routing> parts) {
+  std::vector<RowExchangePointer> plans;
+  for (const Routing& routing : parts) plans.push_back(std::make_shared<LocalPlan>(routing, experts_));
+  return plans;
 }
 
 }  // namespace switchyard

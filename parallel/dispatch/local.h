@@ -10,7 +10,7 @@ class LocalDispatcher : public RowDispatcher {
   explicit LocalDispatcher(int64_t experts) : experts_(experts) {}
 
  private:
-  std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) override;
+  std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> parts) override;
 
   int64_t experts_;
 };

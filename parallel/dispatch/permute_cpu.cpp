@@ -58,10 +58,10 @@ SY_KERNEL T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
   return target >= 0 ? wire + target * width : rows + stays_at(target) * width;
 }
 
-template <typename T>
+template <bool to_write = false, typename T>
 SY_KERNEL void prefetch(const T* from, int64_t count) {
   constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i);
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i, to_write);
 }
 
 // destination = weight · g; returns ⟨g, y⟩, summed in a fixed order that depends on `width` alone.
@@ -195,9 +195,13 @@ void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor plac
   const char* x = data_of<char>(x_TD);
   char* wire = data_of<char>(places_XD);
   char* rows = data_of<char>(rows_RD);
+  // Rows lie too far apart for the processor to see them coming.
+  constexpr int64_t kAhead = 2;
   at::parallel_for(0, table.tokens(), token_grain(table, bytes), [&](int64_t begin, int64_t end) {
+    const int64_t last = offsets[end] * table.copies - 1;
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = offsets[t] * table.copies; i < offsets[t + 1] * table.copies; ++i) {
+        prefetch<true>(target_row(target[std::min(i + kAhead, last)], wire, rows, bytes), bytes);
         std::memcpy(target_row(target[i], wire, rows, bytes), x + t * bytes, bytes);
       }
     }

@@ -10,10 +10,13 @@ namespace switchyard {
 
 class RowDispatcher : public Dispatcher {
  public:
-  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) final {
-    auto [exchange, counts] = plan(routing);
-    at::Tensor rows_RD = begin_dispatch_rows(x_TD, exchange);
-    return {std::move(rows_RD), std::move(counts), std::move(exchange)};
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) final {
+    const std::vector<RowExchangePointer> exchanges = exchanges_of(parts);
+    return {exchanges.begin(), exchanges.end()};
+  }
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) final {
+    const RowExchangePointer exchange = exchange_of(plan);
+    return {begin_dispatch_rows(x_TD, exchange), exchange->counts, plan};
   }
   Dispatched end_dispatch(const Dispatched& begun) final {
     return {end_dispatch_rows(begun.rows_RD, exchange_of(begun.plan)), begun.counts, begun.plan};
@@ -28,8 +31,8 @@ class RowDispatcher : public Dispatcher {
   }
 
  private:
-  // And the rows of each local expert. Collective over the dispatch group.
-  virtual std::pair<RowExchangePointer, std::vector<int64_t>> plan(const Routing& routing) = 0;
+  // Of the parts, with the rows of each local expert. Collective over the dispatch group.
+  virtual std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> parts) = 0;
 
   static RowExchangePointer exchange_of(const std::shared_ptr<const DispatchPlan>& plan) {
     return std::static_pointer_cast<const RowExchange>(plan);

@@ -162,6 +162,14 @@ int64_t sum_of(std::span<const int64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
+std::vector<int64_t> exchange_numbers(Communicator& ranks, const std::vector<int64_t>& outgoing,
+                                      const std::vector<int64_t>& to, const std::vector<int64_t>& from) {
+  const at::Tensor send = at::tensor(outgoing, at::kLong), recv = at::empty({sum_of(from)}, at::kLong);
+  throw_if_error(ranks.all_to_all(send, to, recv, from).wait());
+  const int64_t* data = recv.const_data_ptr<int64_t>();
+  return {data, data + recv.numel()};
+}
+
 RowExchange::Arrival ends(Work work) {
   return [work = std::move(work)]() mutable { throw_if_error(work.wait()); };
 }

@@ -36,8 +36,9 @@ class RowExchange : public DispatchPlan {
   virtual Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const = 0;
 
   SlotTable table;
-  int64_t wire_rows = 0;  // that take the wire
-  int64_t rows = 0;       // R
+  int64_t wire_rows = 0;        // that take the wire
+  int64_t rows = 0;             // R
+  std::vector<int64_t> counts;  // of these, each local expert's; of a plan between domains: none
 
   // Under way between the beginning and the end of a function; of each kind at most one at a time.
   mutable Arrival delivering, collecting;
@@ -57,6 +58,11 @@ at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weight
 at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
 
 int64_t sum_of(std::span<const int64_t> counts);
+
+// Numbers of the ranks for each other: to[r] of `outgoing` for rank r; from[r] that come back from it. Collective, and
+// throws StatusError.
+std::vector<int64_t> exchange_numbers(Communicator& ranks, const std::vector<int64_t>& outgoing,
+                                      const std::vector<int64_t>& to, const std::vector<int64_t>& from);
 
 // What ends an operation on the wire.
 RowExchange::Arrival ends(Work work);

@@ -91,9 +91,9 @@ class CountingDispatcher : public DispatcherDecorator {
  public:
   CountingDispatcher(std::unique_ptr<Dispatcher> dispatcher, std::atomic<int>& dispatches)
       : DispatcherDecorator(std::move(dispatcher)), dispatches_(dispatches) {}
-  Dispatched begin_dispatch(const at::Tensor& x_TD, const Routing& routing) override {
+  Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override {
     ++dispatches_;
-    return DispatcherDecorator::begin_dispatch(x_TD, routing);
+    return DispatcherDecorator::begin_dispatch(x_TD, plan);
   }
 
  private:
