@@ -63,8 +63,7 @@ std::vector<RepeatedProducts> step_products(const RunConfig& config, int64_t voc
   const int64_t parts = config.train.accumulation, sequence = config.data.sequence;
   const int64_t part_sequences = config.train.global_batch / parts;
   const int64_t sequences = share(part_sequences, mesh, Axis::kData), rows = sequences * sequence;
-  int64_t mixtures = 0;
-  for (int64_t layer = 0; layer < model.layers; ++layer) mixtures += model.is_moe_layer(layer) ? 1 : 0;
+  const int64_t mixtures = model.moe_layer_count();
 
   std::vector<RepeatedProducts> step{
       {projections(model, rows, mesh), model.layers * parts},

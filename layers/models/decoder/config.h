@@ -4,8 +4,12 @@
 #include <cstdint>
 #include <string>
 
+#include <absl/status/status.h>
+#include <absl/strings/str_cat.h>
+
 #include "layers/attention/config.h"
 #include "layers/moe/config.h"
+#include "runtime/base/status.h"
 
 namespace switchyard {
 
@@ -35,6 +39,11 @@ struct DecoderConfig {
   bool is_moe_layer(int64_t layer) const {
     return moe.experts > 0 && layer >= moe.first_dense && (layer - moe.first_dense) % moe.every == 0;
   }
+  int64_t moe_layer_count() const {
+    int64_t count = 0;
+    for (int64_t layer = 0; layer < layers; ++layer) count += is_moe_layer(layer) ? 1 : 0;
+    return count;
+  }
 
   template <typename Visitor>
   void visit(Visitor& v) {
@@ -50,6 +59,13 @@ struct DecoderConfig {
     v.section("attention", attention, "self-attention");
     v.section("feed_forward", feed_forward, "the dense feed-forward layers");
     v.section("moe", moe, "the mixture-of-experts layers");
+  }
+
+  absl::Status validate() const {
+    if (moe.experts == 0 || moe.share_layers == 1 || moe.share_layers <= moe_layer_count()) return absl::OkStatus();
+    return error(ErrorCategory::kBadConfig,
+                 absl::StrCat("moe.share_layers=", moe.share_layers, " is more than the ", moe_layer_count(),
+                              " mixture layers; lower it or raise layers"));
   }
 };
 

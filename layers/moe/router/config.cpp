@@ -32,6 +32,30 @@ std::vector<Rule> keys_of_other_kinds(const RouterConfig& c) {
           alone(!(c.bayesian == defaults.bayesian), "the bayesian section", "bayesian")};
 }
 
+// Keys that nothing would heed beside the others.
+std::vector<Rule> keys_without_effect(const RouterConfig& c) {
+  const RouterConfig defaults;
+  const BalanceConfig& b = c.balance;
+  const auto weighs = [&c](const char* kind, const char* weights) {
+    return Rule{!c.renormalise && c.kind == kind, absl::StrCat("renormalise: false changes nothing for ", kind,
+                                                               ", whose weights ", weights, "; leave it out")};
+  };
+  return {weighs("noisy_top_k", "are a softmax over the chosen experts"),
+          weighs("hash", "are all equal"),
+          weighs("dense", "are never renormalised"),
+          {c.gate.width != defaults.gate.width && c.gate.kind != "mlp",
+           "gate.width is the hidden width of gate.kind: mlp; a linear gate has none"},
+          {b.over != defaults.balance.over && c.aux_loss == 0,
+           "balance.over says which tokens aux_loss balances, and aux_loss is 0; leave it out"},
+          {b.force && (b.jitter > 0 || b.bias_rate > 0),
+           "balance.force replaces the choice that balance.jitter and balance.bias_rate act on; set these to 0"},
+          {c.capacity.pad && c.capacity.factor == 0, "capacity.pad needs a capacity.factor"},
+          {c.capacity.drop != defaults.capacity.drop && c.capacity.factor == 0,
+           "capacity.drop needs a capacity.factor; without one nothing is dropped"},
+          {c.bayesian.strength != defaults.bayesian.strength && c.bayesian.explore != "ucb",
+           "bayesian.strength belongs to bayesian.explore: ucb"}};
+}
+
 std::vector<Rule> gate_and_balance(const RouterConfig& c) {
   const BalanceConfig& b = c.balance;
   const bool losses = c.aux_loss > 0 || c.z_loss > 0 || b.importance_loss > 0 || b.entropy_loss > 0 || b.jitter > 0;
@@ -71,15 +95,14 @@ std::vector<Rule> choice(const RouterConfig& c, int64_t experts, int64_t k) {
       {c.kind == "supervised" && c.labels > experts,
        absl::StrCat("labels=", c.labels, " is more than experts=", experts, ": each label owns at least one")},
       {c.capacity.factor > 0 && (c.kind == "expert_choice" || c.kind == "dense"),
-       absl::StrCat("capacity.factor makes no sense with ", c.kind, ", whose experts all take the same number")},
-      {c.capacity.pad && c.capacity.factor == 0, "capacity.pad needs a capacity.factor"}};
+       absl::StrCat("capacity.factor makes no sense with ", c.kind, ", whose experts all take the same number")}};
 }
 
 }  // namespace
 
 absl::Status RouterConfig::validate_for(int64_t experts, int64_t experts_per_token) const {
-  for (const std::vector<Rule>& rules :
-       {keys_of_other_kinds(*this), choice(*this, experts, experts_per_token), gate_and_balance(*this)}) {
+  for (const std::vector<Rule>& rules : {keys_of_other_kinds(*this), choice(*this, experts, experts_per_token),
+                                         gate_and_balance(*this), keys_without_effect(*this)}) {
     for (const Rule& rule : rules) {
       if (rule.broken) return error(ErrorCategory::kBadConfig, rule.reason);
     }
@@ -94,10 +117,12 @@ absl::StatusOr<int64_t> slots_per_expert(double factor, int64_t population, int6
       factor * static_cast<double>(population) * static_cast<double>(experts_per_token) / static_cast<double>(experts);
   const auto slots = static_cast<int64_t>(std::floor(share * (1 + 1e-12)));
   if (slots > 0) return slots;
-  return error(ErrorCategory::kBadConfig,
-               absl::StrCat("an expert's capacity rounds to zero: ", factor, " · ", population, " tokens of a part · ",
-                            experts_per_token, " experts a token / ", experts,
-                            " experts; raise the factor or train.global_batch, or lower train.accumulation"));
+  return error(
+      ErrorCategory::kBadConfig,
+      absl::StrCat("an expert's capacity rounds to zero: ", factor, " · ", population, " tokens of a part · ",
+                   experts_per_token, " experts a token / ", experts,
+                   " experts; raise train.global_batch, experts_per_token or, where there is one, capacity.factor, or "
+                   "lower train.accumulation"));
 }
 
 }  // namespace switchyard

@@ -78,12 +78,38 @@ TEST(RunConfig, ShippedConfigsAreReadAndReadBack) {
   EXPECT_GE(count, 2);
 }
 
-TEST(RunConfig, ACapacityThatRoundsToZeroIsRefused) {
-  const auto config = parse(kData, {"train.global_batch=1", "data.sequence=4", "model.moe.experts=64",
-                                    "model.moe.experts_per_token=1", "model.moe.router.capacity.factor=2"});
-  ASSERT_FALSE(config.ok());
-  EXPECT_EQ(error_category(config.status()), ErrorCategory::kBadConfig);
-  EXPECT_THAT(std::string(config.status().message()), testing::HasSubstr("capacity rounds to zero"));
+TEST(RunConfig, SectionsThatDoNotGoTogetherAreRefused) {
+  struct Refused {
+    std::vector<std::string> keys;
+    std::string reason;
+  };
+  const std::vector<Refused> all = {
+      {{"train.global_batch=1", "data.sequence=4", "model.moe.experts=64", "model.moe.experts_per_token=1",
+        "model.moe.router.capacity.factor=2"},
+       "capacity rounds to zero"},
+      {{"train.global_batch=1", "data.sequence=63", "model.moe.experts=64", "model.moe.experts_per_token=1",
+        "model.moe.router.kind=expert_choice", "model.moe.router.aux_loss=0"},
+       "capacity rounds to zero"},
+      {{"model.moe.share_layers=2", "train.recompute=layer"}, "train.recompute=layer does not go with"},
+      {{"model.moe.router.capacity.factor=1", "model.moe.router.capacity.pad=true", "parallel.dispatch_chunks=2"},
+       "parallel.dispatch_chunks does not go with"},
+      {{"model.layers=6", "model.moe.first_dense=1", "model.moe.every=2", "model.moe.share_layers=4"},
+       "moe.share_layers=4 is more than the 3 mixture layers"}};
+  for (const auto& [keys, reason] : all) {
+    const auto config = parse(kData, keys);
+    ASSERT_FALSE(config.ok()) << reason;
+    EXPECT_EQ(error_category(config.status()), ErrorCategory::kBadConfig);
+    EXPECT_THAT(std::string(config.status().message()), testing::HasSubstr(reason));
+  }
+  for (const std::vector<std::string>& keys :
+       {std::vector<std::string>{"model.moe.share_layers=2"},
+        {"model.layers=6", "model.moe.first_dense=1", "model.moe.every=2", "model.moe.share_layers=3"},
+        {"model.moe.router.capacity.factor=1", "model.moe.router.capacity.pad=true", "parallel.dispatch_chunks=1"},
+        {"train.global_batch=1", "data.sequence=64", "model.moe.experts=64", "model.moe.experts_per_token=1",
+         "model.moe.router.kind=expert_choice", "model.moe.router.aux_loss=0"}}) {
+    const auto config = parse(kData, keys);
+    EXPECT_TRUE(config.ok()) << config.status();
+  }
 }
 
 TEST(RunConfig, PartsOfAStepMustBeEqual) {

@@ -17,6 +17,35 @@ struct Refused {
   std::function<void(MoeConfig&)> change;
 };
 
+// With what the kind asks for beside.
+void set_kind(MoeConfig& config, const char* kind) {
+  RouterConfig& router = config.router;
+  router.kind = kind;
+  if (router.kind == "hash") router.z_loss = 0;
+  if (router.kind == "hash" || router.kind == "dense") router.aux_loss = 0;
+  if (router.kind == "dense") config.experts_per_token = config.experts;
+}
+
+// What each of the refusals below is about is accepted where it has an effect.
+TEST(RouterConfig, AcceptsKeysThatHaveAnEffect) {
+  for (const char* kind : {"softmax", "noisy_top_k", "hash", "dense", "bayesian"}) {
+    MoeConfig config{.experts = 8, .experts_per_token = 4, .router = {}};
+    set_kind(config, kind);
+    EXPECT_TRUE(config.validate().ok()) << config.validate();
+  }
+  MoeConfig config{.experts = 8, .experts_per_token = 4, .router = {}};
+  config.router.renormalise = false;
+  config.router.gate = {.kind = "mlp", .width = 64};
+  config.router.balance = {.over = "sequence", .bias_rate = 0.1, .jitter = 0.1};
+  config.router.capacity = {.factor = 1, .drop = "position"};
+  EXPECT_TRUE(config.validate().ok()) << config.validate();
+  set_kind(config, "bayesian");
+  config.router.balance = {};
+  config.router.bayesian.explore = "ucb";
+  config.router.bayesian.strength = 2;
+  EXPECT_TRUE(config.validate().ok()) << config.validate();
+}
+
 TEST(RouterConfig, RefusesWhatMakesNoSenseTogether) {
   const std::vector<Refused> all = {
       {"experts_per_token=9 is more than experts=8", [](MoeConfig& c) { c.experts_per_token = 9; }},
@@ -46,6 +75,38 @@ TEST(RouterConfig, RefusesWhatMakesNoSenseTogether) {
        [](MoeConfig& c) { c.router.kind = "expert_choice", c.router.aux_loss = 0, c.router.capacity.factor = 1; }},
       {"capacity.pad needs a capacity.factor", [](MoeConfig& c) { c.router.capacity.pad = true; }},
       {"the bayesian section belongs to kind bayesian", [](MoeConfig& c) { c.router.bayesian.clusters = 3; }},
+      {"probability belongs to kind top_p", [](MoeConfig& c) { c.router.probability = 0.6; }},
+      {"iterations belongs to kind sinkhorn", [](MoeConfig& c) { c.router.iterations = 3; }},
+      {"load_loss belongs to kind noisy_top_k", [](MoeConfig& c) { c.router.load_loss = 0; }},
+      {"table belongs to kind hash", [](MoeConfig& c) { c.router.table = "random"; }},
+      {"combination belongs to kind dense", [](MoeConfig& c) { c.router.combination = "linear"; }},
+      {"labels belongs to kind supervised", [](MoeConfig& c) { c.router.labels = 2; }},
+      {"labels belongs to kind supervised", [](MoeConfig& c) { c.router.label_loss = 0.2; }},
+      {"hash has no gate; leave the gate section out",
+       [](MoeConfig& c) { set_kind(c, "hash"), c.router.gate.kind = "mlp"; }},
+      {"dense with combination linear has no gate; leave the gate section out",
+       [](MoeConfig& c) {
+         set_kind(c, "dense"), c.router.z_loss = 0, c.router.combination = "linear", c.router.gate.kind = "mlp";
+       }},
+      {"combination weighted has a linear gate",
+       [](MoeConfig& c) { set_kind(c, "dense"), c.router.gate.kind = "mlp"; }},
+      {"capacity.factor makes no sense with dense",
+       [](MoeConfig& c) { set_kind(c, "dense"), c.router.capacity.factor = 1; }},
+      {"renormalise: false changes nothing for noisy_top_k",
+       [](MoeConfig& c) { set_kind(c, "noisy_top_k"), c.router.renormalise = false; }},
+      {"renormalise: false changes nothing for hash",
+       [](MoeConfig& c) { set_kind(c, "hash"), c.router.renormalise = false; }},
+      {"renormalise: false changes nothing for dense",
+       [](MoeConfig& c) { set_kind(c, "dense"), c.router.renormalise = false; }},
+      {"a linear gate has none", [](MoeConfig& c) { c.router.gate.width = 64; }},
+      {"aux_loss is 0; leave it out", [](MoeConfig& c) { c.router.aux_loss = 0, c.router.balance.over = "sequence"; }},
+      {"balance.force replaces the choice",
+       [](MoeConfig& c) { c.router.balance.force = true, c.router.balance.jitter = 0.1; }},
+      {"balance.force replaces the choice",
+       [](MoeConfig& c) { c.router.balance.force = true, c.router.balance.bias_rate = 0.1; }},
+      {"capacity.drop needs a capacity.factor", [](MoeConfig& c) { c.router.capacity.drop = "position"; }},
+      {"bayesian.strength belongs to bayesian.explore: ucb",
+       [](MoeConfig& c) { set_kind(c, "bayesian"), c.router.bayesian.strength = 2; }},
       {"shared_gate needs shared_experts", [](MoeConfig& c) { c.shared_gate = true; }}};
   for (const Refused& refused : all) {
     MoeConfig config{.experts = 8, .experts_per_token = 4, .router = {}};
