@@ -88,7 +88,7 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
                        .shrunk = {},
                        .planted = arguments.inject};
   if (arguments.shrink) {
-    Shrunk shrunk = shrink(std::move(config), vocabulary, shape);
+    SY_ASSIGN_OR_RETURN(Shrunk shrunk, agree(world, shrink(std::move(config), vocabulary, shape)));
     config = std::move(shrunk.config);
     vocabulary = shrunk.vocabulary;
     verified.shrunk = std::move(shrunk.changes);

@@ -57,11 +57,14 @@ absl::Status RunConfig::validate() const {
         "parallel.dispatch_chunks does not go with model.moe.router.capacity.pad: a chunk's rows are fewer than "
         "the capacity that experts are filled up to");
   }
-  const bool limited = moe.router.capacity.factor > 0 || moe.router.kind == "expert_choice";
-  if (moe.experts == 0 || !limited) return absl::OkStatus();
-  const double factor = moe.router.kind == "expert_choice" ? 1 : moe.router.capacity.factor;
+  return expert_slots().status();
+}
+
+absl::StatusOr<int64_t> RunConfig::expert_slots() const {
+  const MoeConfig& moe = model.moe;
+  if (moe.experts == 0 || moe.router.limit_factor() == 0) return 0;
   const int64_t population = train.global_batch / train.accumulation * data.sequence;
-  return slots_per_expert(factor, population, moe.experts_per_token, moe.experts).status();
+  return slots_per_expert(moe.router.limit_factor(), population, moe.experts_per_token, moe.experts);
 }
 
 absl::Status compare_for_resume(RunConfig saved, RunConfig current) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include "launch/data/data_config.h"
 #include "layers/models/decoder/config.h"
@@ -127,6 +128,8 @@ struct RunConfig {
     v.section("communication", communication, "between ranks");
   }
   absl::Status validate() const;
+  // Tokens of a step's part that an expert takes at most; 0: no limit. kBadConfig where a limit rounds to zero.
+  absl::StatusOr<int64_t> expert_slots() const;
 };
 
 // OK where `current` may go on from a checkpoint of a run with `saved`. Model, data, seed, batch, precision and the

@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "launch/config/binder.h"
 #include "launch/config/document.h"
 
 namespace switchyard {
@@ -17,9 +18,30 @@ int64_t smaller(int64_t n, int64_t target, int64_t ranks) {
   return std::min(n, std::max<int64_t>(result, 1));
 }
 
+// Of an expert's, where its tokens are limited: with one alone, which token stays would hardly depend on the order.
+constexpr int64_t kFewestSlots = 2;
+
+// Cuts the parts of a step to a few short sequences, but to no fewer tokens than experts' slots ask for.
+void cut_parts(RunConfig& config, const MeshShape& shape) {
+  TrainConfig& train = config.train;
+  const int64_t sequences = train.global_batch / train.accumulation, length = config.data.sequence;
+  const int64_t wanted_slots = std::min(kFewestSlots, config.expert_slots().value_or(0));
+  int64_t part = smaller(sequences, 2 * shape.data, shape.data);
+  train.accumulation = std::min<int64_t>(train.accumulation, 3);
+  config.data.sequence = smaller(length, 24, shape.tensor);
+  const auto too_short = [&] {
+    train.global_batch = part * train.accumulation;
+    return config.expert_slots().value_or(0) < wanted_slots;
+  };
+  while (too_short() && part < sequences) part = std::min<int64_t>(part + shape.data, sequences);
+  while (too_short() && config.data.sequence < length) {
+    config.data.sequence = std::min<int64_t>(config.data.sequence + shape.tensor, length);
+  }
+}
+
 }  // namespace
 
-Shrunk shrink(RunConfig config, int64_t vocabulary, const MeshShape& shape) {
+absl::StatusOr<Shrunk> shrink(RunConfig config, int64_t vocabulary, const MeshShape& shape) {
   const RunConfig before = config;
   DecoderConfig& model = config.model;
   model.width = smaller(model.width, 32, 1);
@@ -29,17 +51,15 @@ Shrunk shrink(RunConfig config, int64_t vocabulary, const MeshShape& shape) {
   MoeConfig& moe = model.moe;
   moe.expert_width = smaller(moe.expert_width, 16, shape.expert_tensor);
   moe.first_dense = std::min<int64_t>(moe.first_dense, 1);
-  // One mixture layer, what lies between it and the next, and that one.
-  model.layers = std::min(model.layers, moe.first_dense + moe.every + 1);
+  moe.share_layers = std::min<int64_t>(moe.share_layers, 2);
+  // The mixture layers that share experts, what lies between them and the next, and that one.
+  model.layers = std::min(model.layers, moe.first_dense + moe.every * moe.share_layers + 1);
   // Enough for its tensors to be cut by rows between the ranks of the optimizer.
   const int64_t tokens = smaller(vocabulary, 640 * shape.tensor, shape.tensor);
   model.vocabulary = tokens;
-
-  TrainConfig& train = config.train;
-  const int64_t part = smaller(train.global_batch / train.accumulation, 2 * shape.data, shape.data);
-  train.accumulation = std::min<int64_t>(train.accumulation, 3);
-  train.global_batch = part * train.accumulation;
-  config.data.sequence = smaller(config.data.sequence, 24, shape.tensor);
+  cut_parts(config, shape);
+  RunConfig valid;
+  SY_RETURN_IF_ERROR(bind_text(schema_of(valid), dump_yaml(config), "what --shrink makes of the config", {}));
 
   std::string changes;
   RunConfig old = before;
@@ -49,7 +69,7 @@ Shrunk shrink(RunConfig config, int64_t vocabulary, const MeshShape& shape) {
     absl::StrAppend(&changes, path, " ", values.at(path), " → ", value, ", ");
   }
   absl::StrAppend(&changes, "vocabulary ", vocabulary, " → ", tokens);
-  return {std::move(config), tokens, std::move(changes)};
+  return Shrunk{std::move(config), tokens, std::move(changes)};
 }
 
 }  // namespace switchyard

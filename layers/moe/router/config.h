@@ -134,6 +134,8 @@ struct RouterConfig {
 
   // Whether a gate's logits are there to be chosen from and balanced.
   bool has_gate() const { return kind != "hash" && !(kind == "dense" && combination == "linear"); }
+  // How many times its even share of a part an expert takes at most; 0: whatever comes.
+  double limit_factor() const { return kind == "expert_choice" ? 1 : capacity.factor; }
   // kBadConfig with the reason where the keys make no sense together or with so many experts.
   absl::Status validate_for(int64_t experts, int64_t experts_per_token) const;
 };

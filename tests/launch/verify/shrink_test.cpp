@@ -33,7 +33,7 @@ RunConfig large() {
 
 TEST(Shrink, KeepsWhatLayoutsDependOn) {
   const MeshShape shape{.data = 2, .tensor = 4, .expert_data = 1, .expert = 4, .expert_tensor = 2, .kv_replica = 2};
-  const Shrunk shrunk = shrink(large(), 50257, shape);
+  const Shrunk shrunk = value_or_throw(shrink(large(), 50257, shape));
   const RunConfig& small = shrunk.config;
   EXPECT_EQ(small.model.attention.heads, 32);
   EXPECT_EQ(small.model.attention.kv_heads, 2);
@@ -56,7 +56,7 @@ TEST(Shrink, KeepsWhatLayoutsDependOn) {
 }
 
 TEST(Shrink, CutsToWhatTakesSeconds) {
-  const Shrunk shrunk = shrink(large(), 50257, MeshShape{.data = 2});
+  const Shrunk shrunk = value_or_throw(shrink(large(), 50257, MeshShape{.data = 2}));
   const RunConfig& small = shrunk.config;
   EXPECT_LE(small.model.width, 64);
   EXPECT_LE(small.model.attention.head_width, 16);
@@ -69,9 +69,59 @@ TEST(Shrink, CutsToWhatTakesSeconds) {
   EXPECT_THAT(shrunk.changes, testing::HasSubstr("vocabulary 50257 → 640"));
 }
 
+// Many experts that share few tokens.
+RunConfig limited(const std::string& kind, double factor) {
+  RunConfig config = large();
+  MoeConfig& moe = config.model.moe;
+  moe.experts = 128;
+  moe.experts_per_token = 1;
+  moe.router.kind = kind;
+  moe.router.capacity.factor = factor;
+  if (kind == "expert_choice") moe.router.aux_loss = 0;
+  return config;
+}
+
+TEST(Shrink, LeavesTokensForTheSlotsOfLimitedExperts) {
+  const MeshShape shape{.data = 2, .tensor = 4};
+  for (const RunConfig& config : {limited("expert_choice", 0), limited("softmax", 1), limited("softmax", 0.25)}) {
+    const Shrunk shrunk = value_or_throw(shrink(config, 50257, shape));
+    const RunConfig& small = shrunk.config;
+    EXPECT_GE(value_or_throw(small.expert_slots()), 2);
+    EXPECT_LE(value_or_throw(small.expert_slots()), 3);
+    EXPECT_EQ(small.data.sequence % 4, 4095 % 4);
+    EXPECT_EQ(small.train.global_batch / small.train.accumulation % 2, 1023 % 2);
+  }
+}
+
+TEST(Shrink, LeavesTokensForTheOneSlotThatThereIs) {
+  for (const char* kind : {"expert_choice", "softmax"}) {
+    RunConfig config = limited(kind, std::string(kind) == "softmax" ? 0.5 : 0);
+    config.train.global_batch = 3;
+    config.train.accumulation = 1;
+    config.data.sequence = std::string(kind) == "softmax" ? 90 : 45;  // 135 tokens are 1 slot
+    const Shrunk shrunk = value_or_throw(shrink(config, 50257, MeshShape{.data = 2}));
+    EXPECT_EQ(value_or_throw(shrunk.config.expert_slots()), 1);
+    EXPECT_EQ(shrunk.config.train.global_batch, 3);
+  }
+}
+
+TEST(Shrink, LayersGoOnSharingExperts) {
+  RunConfig config = large();
+  config.model.moe.share_layers = 5;
+  const RunConfig small = value_or_throw(shrink(config, 50257, MeshShape{.data = 2})).config;
+  EXPECT_EQ(small.model.moe.share_layers, 2);
+  EXPECT_EQ(small.model.moe_layer_count(), 3) << "two that share experts, and one that does not share these";
+}
+
+TEST(Shrink, RefusesToMakeWhatNoRunWouldTake) {
+  RunConfig config = large();
+  config.model.attention.kv_heads = 3;  // of 32 heads
+  EXPECT_EQ(error_category(shrink(config, 50257, MeshShape{}).status()), ErrorCategory::kBadConfig);
+}
+
 TEST(Shrink, LeavesSmallConfigsAsTheyAre) {
   const SmallVerification what;
-  const Shrunk shrunk = shrink(what.config, what.vocabulary, MeshShape{.data = 3});
+  const Shrunk shrunk = value_or_throw(shrink(what.config, what.vocabulary, MeshShape{.data = 3}));
   EXPECT_EQ(shrunk.vocabulary, what.vocabulary);
   EXPECT_EQ(shrunk.config.model.width, what.config.model.width);
   EXPECT_EQ(shrunk.config.model.layers, what.config.model.layers);
