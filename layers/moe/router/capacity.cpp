@@ -11,12 +11,18 @@
 
 namespace switchyard {
 
+int64_t slots_in_part(double factor, const TokenContext& context, int64_t experts_per_token, int64_t experts) {
+  const absl::StatusOr<int64_t> slots = slots_per_expert(factor, context.population, experts_per_token, experts);
+  if (!slots.ok() && !context.training) return 1;
+  return value_or_throw(slots);
+}
+
 Capacity::Capacity(const std::string& name, const CapacityConfig& config, int64_t experts, int64_t experts_per_token,
                    uint64_t seed)
     : name_(name), config_(config), experts_(experts), experts_per_token_(experts_per_token), seed_(seed) {}
 
-int64_t Capacity::limit(int64_t population) const {
-  return value_or_throw(slots_per_expert(config_.factor, population, experts_per_token_, experts_));
+int64_t Capacity::limit(const TokenContext& context) const {
+  return slots_in_part(config_.factor, context, experts_per_token_, experts_);
 }
 
 at::Tensor Capacity::keep(const Choice& choice, const at::Tensor& weights_N, const TokenContext& context,
@@ -32,7 +38,7 @@ at::Tensor Capacity::keep(const Choice& choice, const at::Tensor& weights_N, con
       for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) drawn[s] = random.uniform(t, experts_, experts[s]);
     }
   }
-  return population_top(choice.experts, scores, experts_, limit(context.population), ranks);
+  return population_top(choice.experts, scores, experts_, limit(context), ranks);
 }
 
 }  // namespace switchyard

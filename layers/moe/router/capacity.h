@@ -12,14 +12,18 @@
 
 namespace switchyard {
 
+// slots_per_expert of a part. In evaluation one at least: a pass's last part may be as short as one sequence. Throws
+// kBadConfig where it rounds to zero in training, whose parts are all alike.
+int64_t slots_in_part(double factor, const TokenContext& context, int64_t experts_per_token, int64_t experts);
+
 class Capacity {
  public:
   // `name`: of the router, for what is drawn.
   Capacity(const std::string& name, const CapacityConfig& config, int64_t experts, int64_t experts_per_token,
            uint64_t seed);
 
-  // Slots of one expert. Throws kBadConfig where it rounds to zero.
-  int64_t limit(int64_t population) const;
+  // slots_in_part of this capacity.
+  int64_t limit(const TokenContext& context) const;
   // Which slots stay, bool [N]. Collective over `ranks`. drop: score, those with the largest weights stay; position,
   // the first tokens'; random, drawn by token and expert. Ties go to the earlier token.
   at::Tensor keep(const Choice& choice, const at::Tensor& weights_N, const TokenContext& context,

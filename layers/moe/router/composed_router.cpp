@@ -63,7 +63,7 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
   output.choice = choice;
   if (scored.probabilities_TE.defined()) output.probabilities_TE = scored.probabilities_TE.detach();
   if (parts_.capacity) {
-    const int64_t limit = parts_.capacity->limit(context.population);
+    const int64_t limit = parts_.capacity->limit(context);
     if (!choice.kept.defined()) {
       output.choice.kept = parts_.capacity->keep(choice, weights_N.detach(), context, population_);
     }

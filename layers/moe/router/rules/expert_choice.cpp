@@ -1,9 +1,9 @@
 #include <ATen/ATen.h>
 
+#include "layers/moe/router/capacity.h"
 #include "layers/moe/router/population_top.h"
 #include "layers/moe/router/rules/rules.h"
 #include "layers/moe/router/selection.h"
-#include "runtime/base/status.h"
 
 namespace switchyard {
 namespace {
@@ -17,7 +17,7 @@ class ExpertChoiceRule : public RoutingRule {
         population_(context.population) {}
 
   Choice choose(const Scored& scored) override {
-    const int64_t limit = value_or_throw(slots_per_expert(1, scored.context.population, experts_per_token_, experts_));
+    const int64_t limit = slots_in_part(config_.limit_factor(), scored.context, experts_per_token_, experts_);
     const at::Tensor p_TE = scored.probabilities_TE;
     const at::Tensor candidates = at::arange(experts_, at::kLong).repeat({p_TE.size(0)});
     return choice_of(population_top(candidates, p_TE.reshape(-1), experts_, limit, population_).view_as(p_TE));

@@ -40,10 +40,10 @@ std::unique_ptr<BalanceTerm> make_load_loss(double coefficient, int64_t experts_
 // al., "Harder tasks need more experts", 2024). Weights as softmax's.
 std::unique_ptr<RoutingRule> make_top_p_rule(const RuleContext& context);
 
-// Each expert takes its ⌊T·K/E⌋ best tokens by p, over all ranks, ties to the earlier token (Zhou et al.,
-// "Mixture-of-experts with expert choice routing", 2022). Whether a token is taken depends on all others of the part,
-// those that follow it too: in a causal model training looks ahead, and what is generated token by token is routed
-// differently from what was trained on.
+// Each expert takes its ⌊T·K/E⌋ best tokens (slots_in_part) by p, over all ranks, ties to the earlier token (Zhou et
+// al., "Mixture-of-experts with expert choice routing", 2022). Whether a token is taken depends on all others of the
+// part, those that follow it too: in a causal model training looks ahead, and what is generated token by token is
+// routed differently from what was trained on.
 std::unique_ptr<RoutingRule> make_expert_choice_rule(const RuleContext& context);
 
 // In training top-K of the logits' exponentials after `iterations` rounds of scaling columns and rows to equal sums
@@ -58,7 +58,7 @@ std::unique_ptr<RoutingRule> make_hash_rule(const RuleContext& context);
 // Softmax routing with a teacher: tokens carry a label (TokenContext::tags; −1: none), and label l owns the experts
 // [⌊l·E/labels⌋, ⌊(l+1)·E/labels⌋). The loss is the mean over labelled tokens of −log of the probability of the owned
 // experts together; reported is routing_accuracy, the share of labelled tokens whose most probable expert is owned.
-// route() throws kBadData on all ranks where tokens have no labels at all or one is out of range.
+// route() throws kBadData on all ranks where a label is out of range.
 std::unique_ptr<BalanceTerm> make_label_loss(double coefficient, int64_t labels, int64_t experts,
                                              const std::string& layer);
 
