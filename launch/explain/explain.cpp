@@ -15,6 +15,7 @@
 #include "launch/explain/text_sequences.h"
 #include "launch/train/create_mesh.h"
 #include "launch/train/job.h"
+#include "launch/train/moe_metrics.h"
 #include "launch/train/saving.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/storage/atomic_file.h"
@@ -172,11 +173,16 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
     explanation.layers.push_back({.layer = layer, .experts = config.model.moe.experts});
   }
   const at::NoGradGuard no_grad;
+  MoeMetrics figures(*job->model);
   for (int64_t part = 0; part < batches.parts(); ++part) {
-    SY_ASSIGN_OR_RETURN(const TokenBatch batch, agree(world, batches.load(part)));
+    SY_ASSIGN_OR_RETURN(TokenBatch batch, agree(world, batches.load(part)));
+    batch.tags.reset();  // only losses look at them, and here they may be others than the router learned from
     (void)job->model->forward(batch);
+    figures.add_part(batch.part_tokens);
     SY_RETURN_IF_ERROR(routing.append(world, explanation.layers));
   }
+  const std::string where = figures.take().not_finite;
+  if (world.rank() == 0 && !where.empty()) std::cout << "warning: " << where << "\n";
   for (size_t i = 0; i < mixtures.size(); ++i) {
     SY_RETURN_IF_ERROR(routing.compare_experts(i, *mixtures[i], world, explanation.layers[i]));
   }

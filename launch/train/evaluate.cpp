@@ -45,6 +45,8 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
                               absl::StrCat("no checkpoint in ", checkpoints_folder(config), "; train first")));
   }
   SY_ASSIGN_OR_RETURN(const Validation validation, validate(*job));
+  const std::string& where = validation.moe.not_finite;
+  if (console && !where.empty()) console->line("warning: " + where);
   if (console) {
     console->line(absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, validation.loss,
                                   std::exp(validation.loss)));

@@ -28,9 +28,10 @@ absl::StatusOr<std::vector<std::string>> tag_names(const std::string& prefix, in
   return names;
 }
 
-absl::Status check_tags(const MoeConfig& moe, const std::string& prefix, int64_t tags) {
+// Held-out data without tags is fine: only routing_accuracy is missing then.
+absl::Status check_tags(const MoeConfig& moe, const std::string& prefix, int64_t tags, bool learns) {
   if (moe.experts == 0 || moe.router.kind != "supervised") return absl::OkStatus();
-  if (tags == 0) {
+  if (tags == 0 && learns) {
     return error(ErrorCategory::kBadConfig,
                  absl::StrCat("model.moe.router.kind=supervised learns from tags, but ", prefix,
                               " carries none; prepare it with --tag-by, or from JSON lines with a \"tag\""));
@@ -38,7 +39,7 @@ absl::Status check_tags(const MoeConfig& moe, const std::string& prefix, int64_t
   if (tags <= moe.router.labels) return absl::OkStatus();
   return error(ErrorCategory::kBadConfig,
                absl::StrCat(prefix, " carries ", tags, " tags, more than model.moe.router.labels=", moe.router.labels,
-                            "; set it to ", tags));
+                            "; set it to ", tags, ", or leave documents with other tags out"));
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ absl::Status open_data(Job& job) {
   const RunConfig& config = job.config;
   const DataRank data{.ranks = job.mesh.size(Axis::kData), .rank = job.mesh.index(Axis::kData)};
   SY_ASSIGN_OR_RETURN(auto train, open_source(job, config.data.train, true));
-  SY_RETURN_IF_ERROR(check_tags(config.model.moe, config.data.train, train->tags()));
+  SY_RETURN_IF_ERROR(check_tags(config.model.moe, config.data.train, train->tags(), true));
   job.state.data = checksum_text(train->fingerprint());
   job.batches =
       std::make_unique<BatchLoader>(std::move(train), BatchLoader::Options{.global_batch = config.train.global_batch,
@@ -86,6 +87,7 @@ absl::Status open_data(Job& job) {
                                                                            .data = data});
   if (config.data.validation.empty()) return absl::OkStatus();
   SY_ASSIGN_OR_RETURN(auto validation, open_source(job, config.data.validation, false));
+  SY_RETURN_IF_ERROR(check_tags(config.model.moe, config.data.validation, validation->tags(), false));
   SY_ASSIGN_OR_RETURN(job.validation_tags, tag_names(config.data.validation, validation->tags()));
   job.validation = std::make_unique<ValidationLoader>(std::move(validation), config.data.validation_sequences,
                                                       config.train.global_batch / config.train.accumulation, data);

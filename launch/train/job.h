@@ -46,7 +46,8 @@ absl::StatusOr<int64_t> resolve_vocabulary(const RunConfig& config);
 std::unique_ptr<Job> build_job(const RunConfig& config, int64_t vocabulary, const Mesh& mesh, c10::Device device,
                                Recorder& recorder, const Decorators& decorators = {});
 
-// Opens the data and notes in the state which it is. kMissingInput or kBadData. Local.
+// Opens the data and notes in the state which it is. kMissingInput, kBadData, or kBadConfig where its tags are not what
+// the router learns from. Local.
 absl::Status open_data(Job& job);
 
 }  // namespace switchyard

@@ -18,6 +18,10 @@ bool is_due(int64_t step, int64_t every) {
   return every > 0 && step % every == 0;
 }
 
+void warn(Console* console, const std::string& where, const std::string& what) {
+  if (console && !what.empty()) console->line(absl::StrCat("warning: ", where, ": ", what));
+}
+
 // What every rank must know of the others after a step.
 struct Shared {
   bool stop = false;         // some rank was asked to
@@ -111,13 +115,10 @@ absl::Status run_steps(Job& job, const LoopOptions& options) {
       metrics.validation_loss = validation.loss;
       metrics.validation_moe_layers = std::move(validation.moe.layers);
       metrics.expert_use = std::move(validation.expert_use);
+      warn(options.console, absl::StrCat("validation after step ", job.state.step), validation.moe.not_finite);
     }
-    if (options.console) {
-      options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));
-      if (!outcome.moe.not_finite.empty()) {
-        options.console->line(absl::StrCat("warning: step ", job.state.step, ": ", outcome.moe.not_finite));
-      }
-    }
+    if (options.console) options.console->step(metrics, absl::ToDoubleSeconds(absl::Now() - start));
+    warn(options.console, absl::StrCat("step ", job.state.step), outcome.moe.not_finite);
     const absl::Status recorded = options.metrics ? options.metrics->append(metrics) : absl::OkStatus();
     if (!recorded.ok()) return recorded;
 
