@@ -5,7 +5,8 @@
 
 Every case routes the same tokens by a formula of its paper and gives: the weights as a dense [T,E] with zeros where
 an expert was not chosen, each loss before its coefficient, the gradients of sum(weights·g) + losses by the input and
-by every parameter, and the router's buffers after the step. tests/layers/moe/router/golden_test.cpp has the same cases by name.
+by every parameter, and the router's buffers after the step; `.evaluation.` has the weights and losses outside training
+where a kind does something else there. tests/layers/moe/router/golden_test.cpp has the same cases by name.
 """
 
 import math
@@ -13,117 +14,13 @@ import sys
 
 import torch
 import torch.nn.functional as F
+from counter_random import below, gamma, stream
+from router_formulas import (NAME, PART, PARTS, STEP, TAGS, TOKENS, D, E, G, K, T, X, chosen_mask, coarse_uniforms,
+                             entropy, load_balance, load_balance_by_sequence, normals, uniforms, values_of, variation,
+                             wave, weigh, z_loss)
 from safetensors.torch import save_file
 
-torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
-
-T, D, E, K, SEQUENCE = 24, 8, 6, 2, 6
-SEED, STEP, PART, PARTS = 7, 3, 1, 2
-NAME = "moe.router"
-MASK = (1 << 64) - 1
-
 tensors = {}
-
-
-# The counter-based generator of runtime/numerics/random.h.
-def philox(low, high):
-    c = [low & 0xFFFFFFFF, low >> 32, high & 0xFFFFFFFF, high >> 32]
-    k = [SEED & 0xFFFFFFFF, SEED >> 32]
-    for _ in range(10):
-        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [(p1 >> 32) ^ c[1] ^ k[0], p1 & 0xFFFFFFFF, (p0 >> 32) ^ c[3] ^ k[1], p0 & 0xFFFFFFFF]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return c[1] << 32 | c[0], c[3] << 32 | c[2]
-
-
-def stream(name):
-    h = 0xCBF29CE484222325
-    for byte in name.encode():
-        h = ((h ^ byte) * 0x100000001B3) & MASK
-    h = ((h ^ (h >> 33)) * 0xFF51AFD7ED558CCD) & MASK
-    h = ((h ^ (h >> 33)) * 0xC4CEB9FE1A85EC53) & MASK
-    return h ^ (h >> 33)
-
-
-def uniforms(use, n):
-    s, first = stream(f"{NAME}.{use}#{STEP}"), PART * T * n
-    values = [(philox(first + i, s)[0] >> 11) * 2.0**-53 for i in range(T * n)]
-    return torch.tensor(values).view(T, n)
-
-
-def coarse_uniforms(use, n):
-    s, first = (stream(f"{NAME}.{use}#{STEP}") + 2**32) & MASK, PART * T * n
-
-    def value(i):
-        low, high = philox(i // 8, s)
-        return ((high << 64 | low) >> 16 * (i % 8) & 0xFFFF) * 2.0**-16
-
-    return torch.tensor([value(first + i) for i in range(T * n)]).view(T, n)
-
-
-def normal(s, i):
-    a, b = philox(i // 2, (s + 1) & MASK)
-    radius = math.sqrt(-2 * math.log(2 - (1 + (a >> 12) * 2.0**-52)))
-    angle = ((b >> 12) * 2.0**-52 - 0.5) * math.pi / 2
-    x, y = radius * math.cos(angle) * (-1 if a & 1 else 1), radius * math.sin(angle)
-    return ((y, x) if b & 1 else (x, y))[i % 2]
-
-
-def normals(use, n):
-    s, first = stream(f"{NAME}.{use}#{STEP}"), PART * T * n
-    return torch.tensor([normal(s, first + i) for i in range(T * n)]).view(T, n)
-
-
-def values_of(use, n):
-    return [normal(stream(f"{NAME}.{use}"), i) for i in range(n)]
-
-
-def below(n, use, index):
-    subindex = 2
-    while True:
-        product = philox(index, (stream(f"{NAME}.{use}") + subindex) & MASK)[0] * n
-        if product & MASK >= (1 << 64) % n:
-            return product >> 64
-        subindex += 1
-
-
-def wave(*shape, speed, scale=1.0):
-    n = math.prod(shape)
-    return scale * torch.sin(torch.arange(n, dtype=torch.float64) * speed + speed).view(shape)
-
-
-X = wave(T, D, speed=1.3, scale=2.0)
-G = wave(T, E, speed=0.7)
-TOKENS = (torch.arange(T) * 7) % 61
-TAGS = torch.arange(T) % 4 - 1  # -1: none
-
-
-def chosen_mask(scores, k=K):
-    mask = torch.zeros(T, E, dtype=torch.bool)
-    return mask.scatter(1, scores.detach().topk(k, dim=1).indices, True)
-
-
-def weigh(values, mask, renormalise=True, scale=1.0):
-    w = values * mask
-    return scale * (w / w.sum(1, keepdim=True).clamp_min(1e-30) if renormalise else w)
-
-
-def load_balance(p, mask):
-    return E * ((mask.sum(0) / mask.sum()) * p.mean(0)).sum()
-
-
-def load_balance_by_sequence(p, mask):
-    parts = zip(p.split(SEQUENCE), mask.split(SEQUENCE))
-    return torch.stack([load_balance(a, b) for a, b in parts]).mean()
-
-
-def z_loss(logits):
-    return logits.exp().sum(1).log().square().mean()
-
-
-def variation(values):
-    return values.var(unbiased=False) / values.mean() ** 2
 
 
 def linear(x, p):
@@ -145,6 +42,13 @@ def write(name, parameters, route):
         tensors[f"{name}.gradient.{key}"] = value.grad
 
 
+def evaluate(name, parameters, route):
+    weights, losses = route(X, parameters)
+    tensors[f"{name}.evaluation.weights"] = weights
+    for key, (_, loss) in losses.items():
+        tensors[f"{name}.evaluation.loss.{key}"] = loss.reshape(1)
+
+
 GATE = {"moe.router": wave(E, D, speed=2.1, scale=0.5)}
 MLP = {"moe.router.up": wave(5, D, speed=1.7, scale=0.6), "moe.router.down": wave(E, 5, speed=0.9, scale=0.8)}
 
@@ -163,9 +67,8 @@ def softmax_scaled(x, p):
     logits = linear(x, p)
     probabilities, mask = logits.softmax(1), chosen_mask(logits)
     weights = weigh(probabilities, mask, renormalise=False, scale=2.5)
-    entropy = -(probabilities * probabilities.log()).sum(1).mean()
     return weights, {"aux_loss": (0.5, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits)),
-                     "importance_loss": (0.3, variation(weights.sum(0))), "entropy_loss": (0.2, entropy)}
+                     "importance_loss": (0.3, variation(weights.sum(0))), "entropy_loss": (0.2, entropy(probabilities))}
 
 
 def softmax_mlp(x, p):
@@ -176,12 +79,32 @@ def softmax_mlp(x, p):
 
 
 def softmax_jitter(x, p):
-    logits = linear(x * (0.9 + 0.2 * coarse_uniforms("jitter", D)), p)
+    return softmax(x * (0.9 + 0.2 * coarse_uniforms("jitter", D)), p)
+
+
+# The slots of the step's earlier part, of the input −X, count too.
+def softmax_running(x, p):
+    logits = linear(x, p)
     probabilities, mask = logits.softmax(1), chosen_mask(logits)
-    return weigh(probabilities, mask), {"aux_loss": (0.5, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits))}
+    slots = mask.sum(0) + chosen_mask(linear(-X, p)).sum(0)
+    balance = E * (slots / (2 * T * K) * probabilities.mean(0)).sum()
+    return weigh(probabilities, mask), {"aux_loss": (0.5, balance), "z_loss": (0, z_loss(logits))}
 
 
 BIAS = torch.tensor([0.3, -0.2, 0.1, 0.25, -0.3, 0.0])
+
+
+def bias_after(mask):
+    load = mask.sum(0).double()
+    return BIAS + 0.1 * (load.mean() - load).sign()
+
+
+def softmax_bias(x, p):
+    logits = linear(x, p)
+    probabilities = logits.softmax(1)
+    mask = chosen_mask(probabilities + BIAS)
+    tensors["softmax_bias.after.moe.router.bias"] = bias_after(mask)
+    return weigh(probabilities, mask), {"aux_loss": (0.5, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits))}
 
 
 def sigmoid(x, p):
@@ -195,10 +118,9 @@ def sigmoid(x, p):
         for e in sorted(allowed, key=lambda e: -biased[t, e])[:3]:
             mask[t, e] = True
     probabilities = scores / scores.sum(1, keepdim=True)
-    load = mask.sum(0).double()
-    tensors["sigmoid.after.moe.router.bias"] = BIAS + 0.1 * (load.mean() - load).sign()
+    tensors["sigmoid.after.moe.router.bias"] = bias_after(mask)
     return weigh(scores, mask, scale=2.5), {"aux_loss": (0.5, load_balance_by_sequence(probabilities, mask)),
-                                            "z_loss": (0, z_loss(logits))}
+                                            "z_loss": (0, z_loss(logits)), "entropy_loss": (0.2, entropy(probabilities))}
 
 
 def noisy_top_k(x, p):
@@ -211,7 +133,17 @@ def noisy_top_k(x, p):
         for t in range(T)])
     load = torch.distributions.Normal(0.0, 1.0).cdf((clean - thresholds) / spread).sum(0)
     return weights, {"aux_loss": (0, load_balance(noisy.softmax(1), mask)), "z_loss": (0, z_loss(clean)),
-                     "importance_loss": (0.3, variation(weights.sum(0))), "load_loss": (0.4, variation(load))}
+                     "importance_loss": (0.3, variation(weights.sum(0))), "load_loss": (0.4, variation(load)),
+                     "entropy_loss": (0.2, entropy(noisy.softmax(1)))}
+
+
+def noisy_top_k_in_evaluation(x, p):
+    logits = linear(x, p)
+    probabilities, mask = logits.softmax(1), chosen_mask(logits)
+    weights = weigh(probabilities, mask)
+    return weights, {"aux_loss": (0, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits)),
+                     "importance_loss": (0.3, variation(weights.sum(0))),
+                     "load_loss": (0.4, variation(mask.sum(0).double())), "entropy_loss": (0.2, entropy(probabilities))}
 
 
 def top_p(x, p):
@@ -243,8 +175,11 @@ def sinkhorn(x, p):
     for _ in range(5):
         d0 = 1 / T / (cost @ d1)
         d1 = 1 / E / (d0 @ cost)
-    mask = chosen_mask(d1 * cost * d0[:, None])
-    probabilities = logits.softmax(1)
+    return sinkhorn_by(d1 * cost * d0[:, None], logits)
+
+
+def sinkhorn_by(scores, logits):
+    mask, probabilities = chosen_mask(scores), logits.softmax(1)
     return weigh(probabilities, mask, renormalise=False), {"aux_loss": (0, load_balance(probabilities, mask)),
                                                            "z_loss": (0, z_loss(logits))}
 
@@ -294,38 +229,74 @@ CLUSTERS = 2
 COUNTS = 1 + torch.arange(2.0 * CLUSTERS * E).mul(3.7).remainder(5.0).view(2, CLUSTERS, E)
 
 
-def bayesian(x, p):
+MEAN = COUNTS[0] / COUNTS.sum(0)
+
+
+def clusters(x):
     projection = torch.tensor(values_of("clusters", CLUSTERS * D)).view(CLUSTERS, D)
-    cluster = (x.detach() @ projection.t()).argmax(1)
+    return (x.detach() @ projection.t()).argmax(1)
+
+
+def upper_bounds():
     good, bad = COUNTS
     total = good + bad
-    mean = good / total
-    bound = mean + 1.5 * (good * bad / (total**2 * (total + 1))).sqrt()
-    logits = linear(x, p)
-    probabilities = logits.softmax(1)
-    mask = chosen_mask(probabilities * bound[cluster])
-    weights = weigh(probabilities * mean[cluster], mask)
-    # An outcome is good where a larger weight would lower the loss.
-    outcomes = torch.zeros(2, CLUSTERS, E)
+    return MEAN + 1.5 * (good * bad / (total**2 * (total + 1))).sqrt()
+
+
+# Of each cluster and expert one draw from its Beta distribution, made of two Gamma draws.
+def thompson_draws():
+    s = stream(f"{NAME}.thompson#{STEP}#{PART}")
+    good, bad = (torch.tensor([gamma(s, 2 * cell + which, count) for cell, count in enumerate(COUNTS[which].view(-1))])
+                 for which in (0, 1))
+    return (good / (good + bad)).view(CLUSTERS, E)
+
+
+def bayesian(chances, name=None):
+    def route(x, p):
+        cluster = clusters(x)
+        logits = linear(x, p)
+        probabilities = logits.softmax(1)
+        mask = chosen_mask(probabilities * chances[cluster])
+        weights = weigh(probabilities * MEAN[cluster], mask)
+        if name:
+            observe(name, mask, cluster)
+        return weights, {"aux_loss": (0.5, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits))}
+    return route
+
+
+# An outcome is good where a larger weight would lower the loss, and was expected with the mean chance.
+def observe(name, mask, cluster):
+    outcomes, bins = torch.zeros(2, CLUSTERS, E), {}
     for t, e in mask.nonzero().tolist():
-        outcomes[0 if G[t, e] < 0 else 1, cluster[t], e] += 1
-    tensors["bayesian.after.moe.router.posterior"] = 1 + 0.9 * (COUNTS - 1) + outcomes
-    return weights, {"aux_loss": (0.5, load_balance(probabilities, mask)), "z_loss": (0, z_loss(logits))}
+        good, expected = (G[t, e] < 0).item(), MEAN[cluster[t], e].item()
+        outcomes[0 if good else 1, cluster[t], e] += 1
+        bins.setdefault(int(10 * expected), []).append(expected - good)
+    tensors[f"{name}.after.moe.router.posterior"] = 1 + 0.9 * (COUNTS - 1) + outcomes
+    error = sum(abs(sum(gaps)) for gaps in bins.values()) / mask.sum().item()
+    tensors[f"{name}.calibration_error"] = torch.tensor([error])
 
 
 write("softmax", GATE, softmax)
 write("softmax_scaled", GATE, softmax_scaled)
 write("softmax_mlp", MLP, softmax_mlp)
 write("softmax_jitter", GATE, softmax_jitter)
+evaluate("softmax_jitter", GATE, softmax)
+write("softmax_running", GATE, softmax_running)
+evaluate("softmax_running", GATE, softmax)
+write("softmax_bias", {"moe.router": 10 * GATE["moe.router"]}, softmax_bias)  # so that the bias is not all
 write("sigmoid", GATE, sigmoid)
 write("noisy_top_k", GATE | {"moe.router.noise": wave(E, D, speed=0.4, scale=0.3)}, noisy_top_k)
+evaluate("noisy_top_k", GATE, noisy_top_k_in_evaluation)
 write("top_p", GATE, top_p)
 write("expert_choice", GATE, expert_choice)
 write("sinkhorn", GATE, sinkhorn)
+evaluate("sinkhorn", GATE, lambda x, p: sinkhorn_by(linear(x, p), linear(x, p)))
 tensors["hash.weights"] = hashed(lambda token: token % E * K)
-tensors["hash_random.weights"] = hashed(lambda token: below(E, "table", token))
+tensors["hash_random.weights"] = hashed(lambda token: below(E, stream(f"{NAME}.table"), token))
 write("supervised", GATE, supervised)
-write("bayesian", GATE, bayesian)
+write("bayesian", GATE, bayesian(upper_bounds(), "bayesian"))
+evaluate("bayesian", GATE, bayesian(MEAN))
+write("bayesian_thompson", GATE, bayesian(thompson_draws(), "bayesian_thompson"))
 tensors["bayesian.counts"] = COUNTS
 write("capacity_score", GATE, with_capacity(lambda weights: weights))
 write("capacity_position", GATE, with_capacity(torch.zeros_like))

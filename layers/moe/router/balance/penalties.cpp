@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <ATen/ATen.h>
 
 #include "layers/moe/router/balance/terms.h"
@@ -25,9 +27,10 @@ class EntropyLoss : public BalanceTerm {
  public:
   explicit EntropyLoss(double coefficient) : BalanceTerm("entropy_loss", coefficient) {}
   void add(const Scored& scored, const Choice&, const at::Tensor&, PopulationSums& sums) override {
-    // log p of a softmax, so that a probability of 0 has a finite gradient.
-    const at::Tensor log_p = scored.logits_TE - scored.log_sums_T.unsqueeze(1);
-    sums.add("entropy_loss", -(log_p.exp() * log_p).sum(at::kDouble));
+    // A probability of 0 has a finite logarithm, and a finite gradient.
+    const at::Tensor& p_TE = scored.probabilities_TE;
+    const at::Tensor log_p_TE = p_TE.clamp_min(std::numeric_limits<float>::min()).log();
+    sums.add("entropy_loss", -(p_TE * log_p_TE).sum(at::kDouble));
   }
   at::Tensor loss(const Scored& scored, const PopulationSums& sums) override {
     return sums["entropy_loss"] / tokens_of(scored);

@@ -1,8 +1,10 @@
-// Every kind of router against tests/golden/make_routers.py: weights, losses and gradients, whole and cut over ranks.
+// Every kind of router against tests/golden/make_routers.py: weights, losses and gradients in training, weights and
+// losses in evaluation; whole and cut over ranks.
 
 #include "tests/support/golden.h"
 
 #include <mutex>
+#include <tuple>
 
 #include <ATen/ATen.h>
 #include <absl/strings/str_cat.h>
@@ -46,6 +48,15 @@ std::vector<Case> cases() {
       c.aux_loss = 0;
     });
   };
+  const auto bayesian = [&](const char* explore) {
+    return with(plain, [&](RouterConfig& c) {
+      c.kind = "bayesian";
+      c.bayesian.clusters = 2;
+      c.bayesian.explore = explore;
+      c.bayesian.strength = 1.5;
+      c.bayesian.forgetting = 0.9;
+    });
+  };
   const RouterConfig softmax = with(plain, [](RouterConfig& c) { c.z_loss = 0.25; });
   return {{"softmax", softmax},
           {"softmax", softmax, 2, /*composed=*/true},
@@ -62,7 +73,9 @@ std::vector<Case> cases() {
                                  c.gate = {.kind = "mlp", .width = 5};
                                  c.balance.over = "sequence";
                                })},
-          {"softmax_jitter", with(plain, [](RouterConfig& c) { c.balance.jitter = 0.1; })},
+          {"softmax_jitter", with(softmax, [](RouterConfig& c) { c.balance.jitter = 0.1; })},
+          {"softmax_running", with(plain, [](RouterConfig& c) { c.balance.over = "running"; })},
+          {"softmax_bias", with(plain, [](RouterConfig& c) { c.balance.bias_rate = 0.1; })},
           {"sigmoid",
            with(plain,
                 [](RouterConfig& c) {
@@ -72,11 +85,13 @@ std::vector<Case> cases() {
                   c.scale = 2.5;
                   c.balance.over = "sequence";
                   c.balance.bias_rate = 0.1;
+                  c.balance.entropy_loss = 0.2;
                 }),
            3},
           {"noisy_top_k", with(unbalanced("noisy_top_k"),
                                [](RouterConfig& c) {
                                  c.balance.importance_loss = 0.3;
+                                 c.balance.entropy_loss = 0.2;
                                  c.load_loss = 0.4;
                                })},
           {"top_p",
@@ -107,14 +122,8 @@ std::vector<Case> cases() {
           {"capacity_score", capacity("score")},
           {"capacity_position", capacity("position")},
           {"capacity_random", capacity("random")},
-          {"bayesian", with(plain,
-                            [](RouterConfig& c) {
-                              c.kind = "bayesian";
-                              c.bayesian.clusters = 2;
-                              c.bayesian.explore = "ucb";
-                              c.bayesian.strength = 1.5;
-                              c.bayesian.forgetting = 0.9;
-                            })},
+          {"bayesian", bayesian("ucb")},
+          {"bayesian_thompson", bayesian("thompson")},
           {"dense", with(unbalanced("dense"), [](RouterConfig& c) { c.z_loss = 0.25; }), 6},
           {"dense_neural",
            with(unbalanced("dense"),
@@ -161,12 +170,36 @@ std::unique_ptr<Router> make(const Case& c, const Mesh& mesh) {
   return router;
 }
 
+// A rank's tokens of a population that is cut over all ranks.
+struct Share {
+  int64_t begin, end;
+
+  explicit Share(const Mesh& mesh) { std::tie(begin, end) = cut(kTokens, mesh.shape().ranks(), mesh.world().rank()); }
+  at::Tensor of(const char* name) const { return golden().at(name).narrow(0, begin, end - begin); }
+  TokenContext context(int64_t step, int64_t part, bool training = true) const {
+    return {.tokens = of("tokens"),
+            .tags = of("tags"),
+            .sequence = 6,
+            .first_token = begin,
+            .population = kTokens,
+            .part = part,
+            .parts = 2,
+            .step = step,
+            .training = training};
+  }
+};
+
+// What running counts have to remember, once where a part is computed twice.
+void route_earlier_part(Router& router, const Share& share) {
+  for (int i = 0; i < 2; ++i) router.route(-share.of("x"), share.context(3, 0));
+}
+
 struct Result {
   std::vector<at::Tensor> weights, dx;
   Tensors gradients;
   std::map<std::string, std::vector<at::Tensor>> buffers;  // after the step, on each rank
   RouterStatistics statistics;
-  double loss = 0;
+  std::map<std::string, double> scalars_after;  // the step
 };
 
 Result run(const Case& c, const MeshShape& shape) {
@@ -176,35 +209,29 @@ Result run(const Case& c, const MeshShape& shape) {
   std::mutex mutex;
   run_mesh(shape, [&](const Mesh& mesh) {
     const int rank = mesh.world().rank();
-    const auto [begin, end] = cut(kTokens, shape.ranks(), rank);
-    const auto share = [begin = begin, end = end](const char* name) {
-      return golden().at(name).narrow(0, begin, end - begin);
-    };
+    const Share share(mesh);
     const auto router = make(c, mesh);
-    const at::Tensor x = share("x").clone().set_requires_grad(true);
-    const RouterOutput output = router->route(x, {.tokens = share("tokens"),
-                                                  .tags = share("tags"),
-                                                  .sequence = 6,
-                                                  .first_token = begin,
-                                                  .population = kTokens,
-                                                  .part = 1,
-                                                  .parts = 2,
-                                                  .step = 3});
+    if (c.router.balance.over == "running") route_earlier_part(*router, share);
+    const at::Tensor x = share.of("x").clone().set_requires_grad(true);
+    const RouterOutput output = router->route(x, share.context(3, 1));
     const at::Tensor weights = dense_weights(output.routing);
-    const at::Tensor total = (weights * share("g")).sum() + output.auxiliary_loss;
+    const at::Tensor total = (weights * share.of("g")).sum() + output.auxiliary_loss;
     if (total.requires_grad()) total.backward();
     router->finish_step();
+    const at::NoGradGuard no_grad;
+    const std::map<std::string, double> scalars = router->route(x, share.context(4, 0)).statistics.scalars;
 
     const std::lock_guard lock(mutex);
     result.weights[rank] = weights.detach();
     result.dx[rank] = x.grad().defined() ? x.grad() : at::zeros_like(x);
-    result.loss += output.auxiliary_loss.item<double>();
     for (const Parameter* parameter : router->parameters()) {
       at::Tensor& sum = result.gradients[parameter->name()];
       sum = sum.defined() ? sum + parameter->gradient() : parameter->gradient();
     }
     for (const RouterBuffer& buffer : router->buffers()) result.buffers[buffer.name].push_back(buffer.value);
-    if (rank == 0) result.statistics = output.statistics;
+    if (rank != 0) return;
+    result.statistics = output.statistics;
+    result.scalars_after = scalars;
   });
   return result;
 }
@@ -242,9 +269,64 @@ TEST_P(GoldenRouter, MatchesPyTorchOnEveryCutOfThePopulation) {
         EXPECT_TRUE(at::allclose(value.to(at::kDouble), of("after." + name), 1e-6, 1e-6)) << name;
       }
     }
+    if (c.router.kind == "bayesian") {
+      EXPECT_EQ(result.statistics.scalars.count("calibration_error"), 0) << "before any outcome";
+      EXPECT_NEAR(result.scalars_after.at("calibration_error"), of("calibration_error").item<double>(), 1e-12);
+    }
     if (c.name == "supervised") {
       EXPECT_DOUBLE_EQ(result.statistics.scalars.at("routing_accuracy"), of("accuracy").item<double>());
     }
+  }
+}
+
+// Without noise, jitter, exploration, assignment or counts of other parts.
+TEST(RoutersInEvaluation, MatchesPyTorchInEvaluation) {
+  int tested = 0;
+  for (const Case& c : cases()) {
+    if (!golden().contains(c.name + ".evaluation.weights")) continue;
+    SCOPED_TRACE(c.name);
+    ++tested;
+    const auto of = [&](const std::string& key) { return golden().at(c.name + ".evaluation." + key); };
+    for (const int ranks : {1, 3}) {
+      std::vector<at::Tensor> weights(ranks);
+      run_mesh(mesh_shape(ranks), [&](const Mesh& mesh) {
+        const at::NoGradGuard no_grad;
+        const Share share(mesh);
+        const auto router = make(c, mesh);
+        route_earlier_part(*router, share);
+        const RouterOutput output = router->route(share.of("x"), share.context(3, 1, /*training=*/false));
+        weights[mesh.world().rank()] = dense_weights(output.routing);
+        for (const auto& [name, loss] : output.statistics.losses) {
+          EXPECT_NEAR(loss, of("loss." + name).item<double>(), 1e-12) << name;
+        }
+      });
+      EXPECT_TRUE(at::allclose(at::cat(weights), of("weights"), 1e-10, 1e-12));
+      const auto differs = [&](const char* key) { return !at::allclose(of(key), golden().at(c.name + "." + key)); };
+      EXPECT_TRUE(differs("weights") || differs("loss.aux_loss")) << "the test is blind";
+    }
+  }
+  EXPECT_EQ(tested, 5);
+}
+
+// Neither a choice in evaluation nor one computed twice moves it again.
+TEST(LoadBias, MovesByTheStepsTrainingAlone) {
+  for (const Case& c : cases()) {
+    if (c.router.balance.bias_rate == 0) continue;
+    SCOPED_TRACE(c.name);
+    run_mesh(mesh_shape(2), [&](const Mesh& mesh) {
+      const Share share(mesh);
+      const auto router = make(c, mesh);
+      const at::Tensor other = share.of("x").roll(1, 1);
+      for (int part = 1; part < 4; ++part) router->route(other, share.context(2, part));  // of a skipped step
+      for (int i = 0; i < 2; ++i) router->route(share.of("x"), share.context(3, 0));
+      router->route(other, share.context(3, 1, /*training=*/false));
+      router->finish_step();
+      const at::Tensor expected = golden().at(c.name + ".after.moe.router.bias");
+      EXPECT_TRUE(at::allclose(router->buffers()[0].value.to(at::kDouble), expected, 1e-6, 1e-6));
+      router->route(other, share.context(3, 2, /*training=*/false));
+      router->finish_step();
+      EXPECT_TRUE(at::allclose(router->buffers()[0].value.to(at::kDouble), expected, 1e-6, 1e-6));
+    });
   }
 }
 
