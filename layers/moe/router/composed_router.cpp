@@ -17,6 +17,14 @@ std::vector<int64_t> integers(const at::Tensor& values_E) {
   return {data, data + whole.numel()};
 }
 
+// Zero, or NaN where a logit of either gate is not finite.
+at::Tensor zero_if_finite(const Scored& scored) {
+  at::Tensor sum = scored.logits_TE.detach().sum(1).sum(at::kDouble);
+  // Noise of no finite size may leave no trace in the scores.
+  if (scored.second_TE.defined()) sum += scored.second_TE.detach().sum(1).sum(at::kDouble);
+  return sum * 0;
+}
+
 }  // namespace
 
 void RoutingRule::score(Scored& scored) {
@@ -95,8 +103,7 @@ PopulationSums ComposedRouter::add_up(const Scored& scored, const Choice& choice
     // Several times faster than xlogy, and 0 for p = 0 too.
     const at::Tensor log_p_TE = p_TE.clamp_min(std::numeric_limits<float>::min()).log_();
     sums.add("entropy", -log_p_TE.mul_(p_TE).sum(at::kDouble));
-    // Zero, or NaN where a logit is not finite.
-    sums.add("finite", scored.logits_TE.detach().sum(1).sum(at::kDouble) * 0);
+    sums.add("finite", zero_if_finite(scored));
   }
   for (const auto& term : parts_.terms) {
     const at::AutoGradMode differentiable(at::GradMode::is_enabled() && term->coefficient() > 0);
@@ -120,7 +127,7 @@ at::Tensor ComposedRouter::losses(const Scored& scored, const PopulationSums& su
   if (!scored.probabilities_TE.defined()) return share;
   statistics.entropy = sums["entropy"].item<double>() / tokens;
   if (std::isfinite(sums["finite"].item<double>())) return share;
-  const bool mine = !std::isfinite(scored.logits_TE.detach().sum(at::kDouble).item<double>());
+  const bool mine = !std::isfinite(zero_if_finite(scored).item<double>());
   statistics.not_finite = lowest_rank(mine, population_);
   return share * std::numeric_limits<double>::quiet_NaN();
 }
