@@ -110,13 +110,14 @@ at::Tensor ExpertPosterior::predict(const at::Tensor& x_TD) const {
   return mean().index_select(0, clusters(x_TD));
 }
 
-void ExpertPosterior::update_weights(const at::Tensor& x_TD, const at::Tensor& y_TO, const at::Tensor& y_hat_TEO) {
+void ExpertPosterior::update_weights(const at::Tensor& x_TD, const at::Tensor& y_TO, const at::Tensor& y_hat_TEO,
+                                     Communicator* ranks) {
   const int64_t experts = counts_2CE_.size(2);
   const at::Tensor errors_TE = (y_hat_TEO - y_TO.unsqueeze(1)).square().sum(2);
   const at::Tensor good_TE = errors_TE < errors_TE.mean(1, true);
   const at::Tensor cells_TE = clusters(x_TD).unsqueeze(1) * experts + at::arange(experts, at::kLong);
   observe(cells_TE.reshape(-1), good_TE.reshape(-1), predict(x_TD).reshape(-1));
-  take(nullptr);
+  take(ranks);
 }
 
 std::vector<RouterBuffer> ExpertPosterior::buffers() const {

@@ -25,8 +25,9 @@ class ExpertPosterior {
 
   at::Tensor clusters(const at::Tensor& x_TD) const;  // int64 [T]
   at::Tensor mean() const;                            // fp64 [C,E]
-  // What exploration takes for the chances, fp64 [C,E]: drawn, once for each (step, part), or mean +
-  // strength·deviation.
+  // What exploration takes for the chances, fp64 [C,E]: drawn, or mean + strength·deviation. Draws are keyed by (seed,
+  // name, step, part, cluster·E + expert): a part acts on one belief drawn from the posterior, as Thompson sampling
+  // has it, so that all tokens of a cluster see the same draw, whichever rank holds them.
   at::Tensor explore(int64_t step, int64_t part) const;
 
   // Notes outcomes: good_N bool, for cells cluster·E + expert. `confidence_N`: the means they were expected to have.
@@ -39,10 +40,12 @@ class ExpertPosterior {
 
   // Online, without a network around it: route() picks `count` experts for each token by exploration; predict() gives
   // the mean chance of each, [T,E]; update_weights() takes outcomes in at once: an expert's y_hat_TEO serves a token
-  // well where its squared error against y_TO is below the mean over the experts. O: outputs.
+  // well where its squared error against y_TO is below the mean over the experts. O: outputs. T may be 0.
+  // update_weights() is collective where `ranks` is given: all then hold the posterior of all their outcomes.
   Choice route(const at::Tensor& x_TD, int64_t count, int64_t step) const;
   at::Tensor predict(const at::Tensor& x_TD) const;
-  void update_weights(const at::Tensor& x_TD, const at::Tensor& y_TO, const at::Tensor& y_hat_TEO);
+  void update_weights(const at::Tensor& x_TD, const at::Tensor& y_TO, const at::Tensor& y_hat_TEO,
+                      Communicator* ranks = nullptr);
 
   // `<name>.posterior` [2,C,E], counts of good and bad outcomes with the prior's; `<name>.calibration` [3,10]. fp64.
   std::vector<RouterBuffer> buffers() const;

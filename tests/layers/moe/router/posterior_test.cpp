@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/ranks.h"
+
 namespace switchyard {
 namespace {
 
@@ -87,6 +89,26 @@ TEST(Posterior, LearnsOnlineWhichExpertServesWhichInputs) {
   const Choice choice = posterior.route(x, 1, 20);
   EXPECT_EQ(choice.experts[0].item<int64_t>(), 0);
   EXPECT_EQ(choice.experts[1].item<int64_t>(), 1);
+}
+
+// One rank has no inputs at all.
+TEST(Posterior, LearnsOnlineTheSameOnAllRanks) {
+  const BayesianConfig config{.clusters = 4, .forgetting = 0.9};
+  const at::Tensor x = at::sin(at::arange(9 * kWidth, at::kDouble) * 1.3).view({9, kWidth});
+  const at::Tensor y = at::cos(at::arange(18, at::kDouble)).view({9, 2});
+  const at::Tensor y_hat = at::cos(at::arange(18 * kExperts, at::kDouble) * 2.1).view({9, kExperts, 2});
+  ExpertPosterior whole = make(config);
+  for (int step = 0; step < 2; ++step) whole.update_weights(x, y, y_hat);
+  ASSERT_GT((whole.mean() - 0.5).abs().max().item<double>(), 0.1);
+  run_ranks(3, [&](Communicator& world) {
+    const int64_t begin = world.rank() == 0 ? 0 : 4, end = world.rank() == 1 ? 9 : 4;
+    const auto mine = [&](const at::Tensor& all) { return all.narrow(0, begin, end - begin); };
+    ExpertPosterior posterior = make(config);
+    for (int step = 0; step < 2; ++step) posterior.update_weights(mine(x), mine(y), mine(y_hat), &world);
+    EXPECT_TRUE(at::allclose(counts(posterior), counts(whole), 1e-12, 1e-12));
+    EXPECT_NEAR(posterior.calibration_error(), whole.calibration_error(), 1e-12);
+    EXPECT_TRUE(at::equal(posterior.route(x, 2, 7).experts, whole.route(x, 2, 7).experts));
+  });
 }
 
 }  // namespace
