@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
 #include "layers/moe/router/gate_network.h"
@@ -186,6 +187,31 @@ TEST(MoeLayer, TheSharedGateWeighsWhatSharedExpertsGive) {
     };
     const at::Tensor routed = run(0, false), plain = run(2, false), gated = run(2, true);
     EXPECT_TRUE(at::allclose(gated, routed + at::sigmoid(at::mm(x, weight.t())) * (plain - routed), 1e-12, 1e-12));
+  });
+}
+
+// Sizes of what rows are put into, seen where ATen is called.
+std::vector<int64_t>* padded_rows = nullptr;
+
+std::unique_ptr<at::ObserverContext> note_padded_rows(const at::RecordFunction& call) {
+  if (std::string(call.name()) == "aten::index_copy") padded_rows->push_back(call.inputs()[0].toTensor().size(0));
+  return nullptr;
+}
+
+TEST(MoeLayer, ExpertsComputeAsManyRowsAsTheirCapacity) {
+  run_mesh(mesh_shape(1), [](const Mesh& mesh) {
+    MoeConfig config{.experts = 3, .experts_per_token = 2, .expert_width = 8, .router = {}};
+    config.router.capacity = {.factor = 1.5, .pad = true};
+    const auto layer = make_layer(config, mesh);
+    initialise_values(layer->parameters(), 11);
+    const at::Tensor x = at::sin(at::arange(30 * kWidth, at::kDouble)).view({30, kWidth});
+    std::vector<int64_t> rows;
+    padded_rows = &rows;
+    const at::CallbackHandle handle =
+        at::addThreadLocalCallback(at::RecordFunctionCallback(note_padded_rows).needsInputs(true));
+    layer->forward(x, {.tokens = {}, .tags = {}, .data_rank_tokens = 30, .population = 30});
+    at::removeCallback(handle);
+    EXPECT_EQ(rows, std::vector<int64_t>{3 * 30}) << "1.5 · 30 · 2 / 3 each";
   });
 }
 
