@@ -50,6 +50,7 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
                 .scores_TE = {},
                 .probabilities_TE = {},
                 .spread_TE = {},
+                .ranking_TE = {},
                 .best_TK = {}};
   if (parts_.gate) {
     const Logits logits = parts_.gate->logits(x_tD, context, parts_.rule->second_gate(context));
@@ -70,6 +71,7 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
 
   output.choice = choice;
   if (scored.probabilities_TE.defined()) output.probabilities_TE = scored.probabilities_TE.detach();
+  if (scored.ranking_TE.defined()) output.ranking_TE = scored.ranking_TE.detach();
   if (parts_.capacity) {
     const int64_t limit = parts_.capacity->limit(context);
     if (!choice.kept.defined()) {
@@ -86,7 +88,7 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
   return output;
 }
 
-Choice ComposedRouter::choose(const Scored& scored) {
+Choice ComposedRouter::choose(Scored& scored) {
   if (const Choice* given = replay_.next(scored.context)) return *given;
   if (parts_.force_balance) {
     return balanced_choice(scored.x_TD.size(0), parts_.experts, parts_.experts_per_token, scored.context);

@@ -32,7 +32,7 @@ class ComposedRouter : public Router {
   void finish_step() override { parts_.rule->finish_step(); }
 
  private:
-  Choice choose(const Scored& scored);
+  Choice choose(Scored& scored);
   // The population's sums for statistics and losses.
   PopulationSums add_up(const Scored& scored, const Choice& choice, const at::Tensor& weights_N);
   at::Tensor losses(const Scored& scored, const PopulationSums& sums, RouterStatistics& statistics);

@@ -44,6 +44,9 @@ struct RouterOutput {
   int64_t rows_per_expert = 0;       // each expert's rows are to be filled up to so many; 0: not at all
   Choice choice = {};                // what replay() takes; routing without what the capacity dropped
   at::Tensor probabilities_TE = {};  // what it gave each expert, without gradients; undefined for kinds that weigh none
+  // What the choice was made by, without gradients: the largest of a token's row (expert_choice: of an expert's column)
+  // were taken; −∞: no candidate. Undefined where nothing was compared: by hash, dense, a replay and a forced balance.
+  at::Tensor ranking_TE = {};
 };
 
 // State that is no parameter: equal on all ranks of the population, saved in checkpoints and loaded from them.

@@ -23,8 +23,9 @@ class RoutingRule {
   // Fills scores_TE and probabilities_TE from what else is known of the tokens. The default: the softmax of the logits
   // is both.
   virtual void score(Scored& scored);
-  // Without gradients. May be collective over the population; throws StatusError.
-  virtual Choice choose(const Scored& scored) = 0;
+  // Without gradients. Sets scored.ranking_TE to what it compares experts by, if anything. May be collective over the
+  // population; throws StatusError.
+  virtual Choice choose(Scored& scored) = 0;
   // Weights of the slots, [N], in the logits' dtype, carrying autograd.
   virtual at::Tensor weigh(const Scored& scored, const Choice& choice) = 0;
 

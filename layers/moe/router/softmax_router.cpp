@@ -151,7 +151,9 @@ RouterOutput SoftmaxRouter::route(const at::Tensor& x_tD, const TokenContext& co
       .experts = result.top.experts_N,
       .weights = config_.scale == 1 ? outputs[0] : outputs[0] * config_.scale};
   Choice choice{.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
-  return {std::move(routing), outputs[1], std::move(result.statistics), 0, std::move(choice), result.probabilities_TE};
+  const at::Tensor ranking_TE = result.given_N.defined() ? at::Tensor() : result.probabilities_TE;
+  return {std::move(routing),      outputs[1], std::move(result.statistics), 0, std::move(choice),
+          result.probabilities_TE, ranking_TE};
 }
 
 }  // namespace switchyard

@@ -22,6 +22,7 @@ struct Scored {
   at::Tensor scores_TE;         // what weights are taken from, carries autograd
   at::Tensor probabilities_TE;  // rows add up to 1; what balance and entropy look at; undefined without a gate
   at::Tensor spread_TE;         // standard deviation of the noise in the scores; undefined where there is none
+  at::Tensor ranking_TE;        // as RouterOutput's, but may carry autograd
   at::Tensor best_TK;  // beside spread_TE: the K + 1 experts (at most all) with the largest scores, by falling score
 };
 

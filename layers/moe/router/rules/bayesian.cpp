@@ -21,10 +21,13 @@ class BayesianRule : public RoutingRule {
     scored.probabilities_TE = at::softmax(scored.logits_TE, 1);
     scored.scores_TE = scored.probabilities_TE * of_tokens(posterior_.mean(), scored.logits_TE);
   }
-  Choice choose(const Scored& scored) override {
-    if (!scored.context.training) return top_k(scored.scores_TE, experts_per_token_);
-    const at::Tensor chances = posterior_.explore(scored.context.step, scored.context.part);
-    return top_k(scored.probabilities_TE * of_tokens(chances, scored.logits_TE), experts_per_token_);
+  Choice choose(Scored& scored) override {
+    scored.ranking_TE = scored.scores_TE;
+    if (scored.context.training) {
+      const at::Tensor chances = posterior_.explore(scored.context.step, scored.context.part);
+      scored.ranking_TE = scored.probabilities_TE * of_tokens(chances, scored.logits_TE);
+    }
+    return top_k(scored.ranking_TE, experts_per_token_);
   }
   at::Tensor weigh(const Scored& scored, const Choice& choice) override {
     const at::Tensor w_N = at_slots(scored.scores_TE, choice);

@@ -22,7 +22,7 @@ class DenseRule : public RoutingRule {
     const at::Tensor ones_T = at::ones({scored.x_TD.size(0), 1}, scored.x_TD.options());
     scored.scores_TE = gate(ones_T, *coefficients_) / static_cast<double>(experts_);
   }
-  Choice choose(const Scored& scored) override {
+  Choice choose(Scored& scored) override {
     const int64_t tokens = scored.x_TD.size(0);
     return {.offsets = at::arange(0, (tokens + 1) * experts_, experts_, at::kLong),
             .experts = at::arange(experts_, at::kLong).repeat({tokens}),

@@ -16,9 +16,9 @@ class ExpertChoiceRule : public RoutingRule {
         config_(context.config.router),
         population_(context.population) {}
 
-  Choice choose(const Scored& scored) override {
+  Choice choose(Scored& scored) override {
     const int64_t limit = slots_in_part(config_.limit_factor(), scored.context, experts_per_token_, experts_);
-    const at::Tensor p_TE = scored.probabilities_TE;
+    const at::Tensor p_TE = scored.ranking_TE = scored.probabilities_TE;
     const at::Tensor candidates = at::arange(experts_, at::kLong).repeat({p_TE.size(0)});
     return choice_of(population_top(candidates, p_TE.reshape(-1), experts_, limit, population_).view_as(p_TE));
   }

@@ -18,7 +18,7 @@ class HashRule : public RoutingRule {
         random_(context.build.seed, hash_name(context.name + ".table")) {}
 
   void score(Scored&) override {}
-  Choice choose(const Scored& scored) override {
+  Choice choose(Scored& scored) override {
     const at::Tensor ids_T = scored.context.tokens.contiguous();
     const int64_t* ids = ids_T.const_data_ptr<int64_t>();
     const int64_t tokens = ids_T.numel(), k = experts_per_token_;

@@ -37,7 +37,8 @@ class NoisyTopKRule : public RoutingRule {
     }
     scored.probabilities_TE = at::softmax(scored.scores_TE, 1);
   }
-  Choice choose(const Scored& scored) override {
+  Choice choose(Scored& scored) override {
+    scored.ranking_TE = scored.scores_TE;
     if (!scored.best_TK.defined()) return top_k(scored.scores_TE, experts_per_token_);
     const int64_t k = experts_per_token_, slots = scored.scores_TE.size(0) * k;
     return {.offsets = at::arange(0, slots + 1, k, at::kLong),

@@ -20,8 +20,9 @@ class SigmoidRule : public RoutingRule {
     scored.scores_TE = at::sigmoid(scored.logits_TE);
     scored.probabilities_TE = scored.scores_TE / (scored.scores_TE.sum(1, true) + 1e-20);
   }
-  Choice choose(const Scored& scored) override {
-    return top_k(within_groups(bias_.apply(scored.scores_TE)), experts_per_token_);
+  Choice choose(Scored& scored) override {
+    scored.ranking_TE = within_groups(bias_.apply(scored.scores_TE));
+    return top_k(scored.ranking_TE, experts_per_token_);
   }
   at::Tensor weigh(const Scored& scored, const Choice& choice) override {
     const at::Tensor s_N = at_slots(scored.scores_TE, choice);

@@ -14,10 +14,10 @@ class SinkhornRule : public RoutingRule {
         config_(context.config.router),
         population_(context.population) {}
 
-  Choice choose(const Scored& scored) override {
+  Choice choose(Scored& scored) override {
     const at::Tensor logits_TE = scored.logits_TE;
-    return top_k(scored.context.training ? assign(logits_TE, scored.context.population) : logits_TE,
-                 experts_per_token_);
+    scored.ranking_TE = scored.context.training ? assign(logits_TE, scored.context.population) : logits_TE;
+    return top_k(scored.ranking_TE, experts_per_token_);
   }
   at::Tensor weigh(const Scored& scored, const Choice& choice) override {
     const at::Tensor p_N = at_slots(scored.probabilities_TE, choice);

@@ -15,8 +15,9 @@ class SoftmaxRule : public RoutingRule {
         scale_(context.config.router.scale),
         bias_(context.name, context.config.experts, context.config.router.balance.bias_rate) {}
 
-  Choice choose(const Scored& scored) override {
-    return top_k(bias_.apply(scored.probabilities_TE), experts_per_token_);
+  Choice choose(Scored& scored) override {
+    scored.ranking_TE = bias_.apply(scored.probabilities_TE);
+    return top_k(scored.ranking_TE, experts_per_token_);
   }
   at::Tensor weigh(const Scored& scored, const Choice& choice) override {
     const at::Tensor p_N = at_slots(scored.probabilities_TE, choice);

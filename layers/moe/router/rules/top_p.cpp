@@ -11,7 +11,8 @@ class TopPRule : public RoutingRule {
   explicit TopPRule(const RuleContext& context)
       : most_(context.config.experts_per_token), config_(context.config.router) {}
 
-  Choice choose(const Scored& scored) override {
+  Choice choose(Scored& scored) override {
+    scored.ranking_TE = scored.probabilities_TE;
     const Choice best = top_k(scored.probabilities_TE, most_);
     const at::Tensor p_TK = at_slots(scored.probabilities_TE, best).view({-1, most_});
     // An expert is taken while those before it fall short.
