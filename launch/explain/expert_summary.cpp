@@ -35,22 +35,30 @@ std::vector<TopToken> most_typical(const std::map<int64_t, int64_t>& taken, cons
 LayerSummary summarise(const LayerTrace& trace, std::span<const int64_t> ids) {
   const auto experts = static_cast<size_t>(trace.experts);
   SY_CHECK_EQ(trace.offsets.size(), ids.size() + 1);
+  LayerSummary summary;
+  summary.dropped.resize(experts);
+  int64_t slots = 0;
   std::map<int64_t, int64_t> seen;
   std::vector<std::map<int64_t, int64_t>> taken(experts);
   std::vector<std::vector<int64_t>> together(experts, std::vector<int64_t>(experts));
   for (size_t t = 0; t < ids.size(); ++t) {
     ++seen[ids[t]];
     for (int64_t i = trace.offsets[t]; i < trace.offsets[t + 1]; ++i) {
+      if (!trace.kept[i]) {
+        ++summary.dropped[trace.chosen[i]];
+        continue;
+      }
+      ++slots;
       ++taken[trace.chosen[i]][ids[t]];
-      for (int64_t j = trace.offsets[t]; j < trace.offsets[t + 1]; ++j) ++together[trace.chosen[i]][trace.chosen[j]];
+      for (int64_t j = trace.offsets[t]; j < trace.offsets[t + 1]; ++j) {
+        if (trace.kept[j]) ++together[trace.chosen[i]][trace.chosen[j]];
+      }
     }
   }
 
-  LayerSummary summary;
-  const double slots = std::max<double>(1, static_cast<double>(trace.chosen.size()));
   for (size_t e = 0; e < experts; ++e) {
     const double tokens = static_cast<double>(together[e][e]);
-    summary.load.push_back(tokens / slots);
+    summary.load.push_back(tokens / static_cast<double>(std::max<int64_t>(1, slots)));
     summary.coactivation.emplace_back();
     for (size_t other = 0; other < experts; ++other) {
       summary.coactivation[e].push_back(tokens > 0 ? static_cast<double>(together[e][other]) / tokens : 0);

@@ -17,8 +17,9 @@ struct TopToken {
 };
 
 struct LayerSummary {
-  std::vector<double> load;  // [E] share of all slots; 0 where there are none
-  double load_cv = 0;        // standard deviation of the load over its mean
+  std::vector<double> load;      // [E] share of all slots; 0 where there are none
+  std::vector<int64_t> dropped;  // [E] slots that a capacity took from the expert; the rest is without them
+  double load_cv = 0;            // standard deviation of the load over its mean
   // [E][E] of the tokens of the expert in a row, the share that also went to the one in a column.
   std::vector<std::vector<double>> coactivation;
   // [E] the tokens that go to the expert most beyond its share of all tokens, by taken · log(taken / expected), at most

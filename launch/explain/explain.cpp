@@ -123,9 +123,11 @@ absl::Status read_ids(const Tokens& tokens, Explanation& explanation) {
 // Of a trace, the first `tokens` alone: a last sequence is filled up.
 void cut_trace(LayerTrace& trace, size_t tokens) {
   trace.offsets.resize(tokens + 1);
-  trace.margins.resize(tokens);
-  for (auto* slots : {&trace.weights, &trace.probabilities}) slots->resize(trace.offsets.back());
+  for (auto* slots : {&trace.weights, &trace.probabilities, &trace.scores, &trace.margins}) {
+    slots->resize(trace.offsets.back());
+  }
   trace.chosen.resize(trace.offsets.back());
+  trace.kept.resize(trace.offsets.back());
 }
 
 absl::Status write_reports(const Explanation& explanation, const ExplainOptions& options) {
@@ -166,11 +168,13 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
   Explanation explanation{.checkpoint = checkpoint->path().string(),
                           .step = checkpoint->step(),
                           .source = options.data.empty() ? options.text : options.data,
-                          .router = config.model.moe.router.kind};
+                          .router = config.model.moe.router.kind,
+                          .choice = describe_choice(config.model.moe)};
   std::vector<MoeLayer*> mixtures;
   for (const auto& [layer, moe] : job->model->moe_layers()) {
     mixtures.push_back(moe);
-    explanation.layers.push_back({.layer = layer, .experts = config.model.moe.experts});
+    explanation.layers.push_back(
+        {.layer = layer, .experts = config.model.moe.experts, .experts_choose = explanation.choice.experts_choose});
   }
   const at::NoGradGuard no_grad;
   MoeMetrics figures(*job->model);

@@ -1,5 +1,6 @@
 #include "launch/explain/report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -23,8 +24,7 @@ std::map<int64_t, std::string> texts_by_id(const Explanation& explanation) {
 }
 
 Json layer_json(const LayerTrace& trace, const LayerSummary& summary, const std::map<int64_t, std::string>& texts) {
-  Json margins = Json::array(), top_tokens = Json::array();
-  for (const double margin : trace.margins) margins.push_back(std::isnan(margin) ? Json() : Json(margin));
+  Json top_tokens = Json::array();
   for (const std::vector<TopToken>& tokens : summary.top_tokens) {
     Json list = Json::array();
     for (const TopToken& token : tokens) {
@@ -37,12 +37,15 @@ Json layer_json(const LayerTrace& trace, const LayerSummary& summary, const std:
           {"expert_count", trace.experts},
           {"offsets", trace.offsets},
           {"experts", trace.chosen},
+          {"kept", trace.kept},
           {"weights", trace.weights},
           {"probabilities", trace.probabilities},
-          {"margins", std::move(margins)},
+          {"scores", trace.scores},
+          {"margins", trace.margins},
           {"entropy", trace.entropy},
           {"similarity", trace.similarity},
           {"load", summary.load},
+          {"dropped", summary.dropped},
           {"load_cv", summary.load_cv},
           {"coactivation", summary.coactivation},
           {"top_tokens", std::move(top_tokens)}};
@@ -57,6 +60,7 @@ std::string quoted(const std::string& text) {
 
 std::string explanation_json(const Explanation& explanation) {
   const std::map<int64_t, std::string> texts = texts_by_id(explanation);
+  const ChoiceDescription& choice = explanation.choice;
   Json layers = Json::array();
   for (const LayerTrace& trace : explanation.layers) {
     layers.push_back(layer_json(trace, summarise(trace, explanation.ids), texts));
@@ -65,10 +69,15 @@ std::string explanation_json(const Explanation& explanation) {
                      {"step", explanation.step},
                      {"source", explanation.source},
                      {"router", explanation.router},
+                     {"choice",
+                      {{"how", choice.how},
+                       {"score", choice.score.empty() ? Json() : Json(choice.score)},
+                       {"experts_choose", choice.experts_choose}}},
                      {"ids", explanation.ids},
                      {"texts", explanation.texts},
                      {"piece_starts", explanation.piece_starts},
                      {"layers", std::move(layers)}};
+  // NaN becomes null.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -79,13 +88,18 @@ std::string explanation_page(const std::string& json) {
 
 std::string explanation_table(const Explanation& explanation) {
   const std::map<int64_t, std::string> texts = texts_by_id(explanation);
-  std::string table;
+  std::string table = explanation.choice.how + "\n";
   for (const LayerTrace& trace : explanation.layers) {
     const LayerSummary summary = summarise(trace, explanation.ids);
-    absl::StrAppend(
-        &table,
-        absl::StrFormat("layer %d: %d experts, load variation %.2f, router entropy %.2f of %.2f nats\n", trace.layer,
-                        trace.experts, summary.load_cv, trace.entropy, std::log(static_cast<double>(trace.experts))));
+    absl::StrAppendFormat(&table, "layer %d: %d experts, load variation %.2f", trace.layer, trace.experts,
+                          summary.load_cv);
+    if (!std::isnan(trace.entropy)) {
+      absl::StrAppendFormat(&table, ", router entropy %.2f of %.2f nats", trace.entropy,
+                            std::log(static_cast<double>(trace.experts)));
+    }
+    const auto dropped = std::count(trace.kept.begin(), trace.kept.end(), false);
+    if (dropped > 0) absl::StrAppendFormat(&table, ", %d of %d slots dropped", dropped, trace.kept.size());
+    absl::StrAppend(&table, "\n");
     for (size_t e = 0; e < summary.load.size(); ++e) {
       absl::StrAppend(&table, absl::StrFormat("  expert %3d  %5.1f %%  ", e, 100 * summary.load[e]));
       for (size_t i = 0; i < std::min<size_t>(6, summary.top_tokens[e].size()); ++i) {

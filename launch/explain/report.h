@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/explain/choice_description.h"
 #include "launch/explain/routing_trace.h"
 
 namespace switchyard {
@@ -12,18 +13,20 @@ namespace switchyard {
 struct Explanation {
   std::string checkpoint;  // its folder
   int64_t step = 0;
-  std::string source;                      // what the tokens were read from
-  std::string router;                      // kind
+  std::string source;  // what the tokens were read from
+  std::string router;  // kind
+  ChoiceDescription choice = {};
   std::vector<int64_t> ids = {};           // [T]
   std::vector<std::string> texts = {};     // [T] what each token stands for; may be empty or a part of a character
   std::vector<int64_t> piece_starts = {};  // tokens at which a document or a sequence begins
   std::vector<LayerTrace> layers = {};
 };
 
-// Keys: checkpoint, step, source, router, ids, texts, piece_starts, and layers: a list of {name, layer, expert_count,
-// offsets, experts, weights, probabilities, margins (null: no expert was left), entropy, similarity, load, load_cv,
-// coactivation, top_tokens: a list an expert of {id, text, taken, seen}}; arrays as in LayerTrace and LayerSummary.
-// Bytes that are no UTF-8 are shown as U+FFFD.
+// Keys: checkpoint, step, source, router, choice: {how, score (the unit of scores and margins; null: none),
+// experts_choose}, ids, texts, piece_starts, and layers: a list of {name, layer, expert_count, offsets, experts, kept,
+// weights, probabilities, scores, margins, entropy, similarity, load, dropped, load_cv, coactivation, top_tokens: a
+// list an expert of {id, text, taken, seen}}; arrays as in LayerTrace and LayerSummary, null for NaN. Bytes that are no
+// UTF-8 are shown as U+FFFD.
 std::string explanation_json(const Explanation& explanation);
 
 // `json`: of explanation_json.

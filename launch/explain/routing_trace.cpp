@@ -1,13 +1,13 @@
 #include "launch/explain/routing_trace.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
 #include "layers/moe/router/router_decorator.h"
+#include "layers/moe/router/selection.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
@@ -21,7 +21,7 @@ class RecordingRouter : public RouterDecorator {
 
   RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
     RouterOutput output = RouterDecorator::route(x_tD, context);
-    pass_ = {x_tD.detach(), output.routing, output.probabilities_TE, output.statistics.entropy};
+    pass_ = {x_tD.detach(), output};
     return output;
   }
 
@@ -41,33 +41,44 @@ std::vector<T> vector_of(const at::Tensor& tensor, at::ScalarType dtype) {
   return {data, data + values.numel()};
 }
 
-// Of each token, the least probability of its experts less the largest of the others.
-at::Tensor margins(const at::Tensor& p_TE, const at::Tensor& tokens_N, const at::Tensor& experts_N) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const at::Tensor chosen_TE =
-      at::zeros(p_TE.sizes(), at::kBool).index_put({tokens_N, experts_N}, at::ones({}, at::kBool));
-  const at::Tensor least_T = p_TE.masked_fill(chosen_TE.logical_not(), kInfinity).amin(1);
-  const at::Tensor next_T = p_TE.masked_fill(chosen_TE, -kInfinity).amax(1);
-  return at::where(at::isfinite(least_T - next_T), least_T - next_T, std::numeric_limits<double>::quiet_NaN());
+at::Tensor slots_of(const at::Tensor& values_TE, const Choice& choice) {
+  if (values_TE.defined()) return at_slots(values_TE.to(at::kDouble), choice);
+  return at::full(choice.experts.sizes(), std::numeric_limits<double>::quiet_NaN(), at::kDouble);
+}
+
+// As LayerTrace's.
+absl::StatusOr<at::Tensor> margins(const at::Tensor& ranking_TE, const Choice& choice, bool experts_choose,
+                                   Communicator& world) {
+  if (!ranking_TE.defined()) return slots_of(ranking_TE, choice);
+  const at::Tensor never = at::full({}, -std::numeric_limits<double>::infinity(), at::kDouble);
+  const at::Tensor tokens_N = slot_tokens(choice);
+  const at::Tensor passed_TE = ranking_TE.to(at::kDouble).index_put({tokens_N, choice.experts}, never);
+  at::Tensor best_N;
+  if (experts_choose) {
+    const at::Tensor best_E = at::cat({passed_TE, never.expand({1, passed_TE.size(1)})}).amax(0);
+    SY_RETURN_IF_ERROR(world.all_reduce(best_E, ReduceOp::kMax).wait());
+    best_N = best_E.index_select(0, choice.experts);
+  } else {
+    best_N = passed_TE.amax(1).index_select(0, tokens_N);
+  }
+  const at::Tensor margins_N = slots_of(ranking_TE, choice) - best_N;
+  return at::where(at::isfinite(margins_N), margins_N, std::numeric_limits<double>::quiet_NaN());
 }
 
 // One rank's part of a forward as a text, and back onto a trace.
-std::string pack(const Routing& routing, const at::Tensor& probabilities_TE, int64_t experts) {
-  const at::Tensor experts_N = routing.experts.to(at::kCPU);
-  const at::Tensor counts_T = routing.offsets.to(at::kCPU).diff();
-  const at::Tensor tokens_N = at::arange(counts_T.numel()).repeat_interleave(counts_T);
-  at::Tensor p_TE;
-  if (probabilities_TE.defined()) {
-    p_TE = probabilities_TE.to(at::kCPU, at::kDouble);
-  } else {  // a kind that weighs no expert but those it takes
-    p_TE = at::zeros({counts_T.numel(), experts}, at::kDouble);
-    p_TE.index_put_({tokens_N, experts_N}, routing.weights.detach().to(at::kCPU, at::kDouble));
-  }
-  const nlohmann::json json = {{"counts", vector_of<int64_t>(counts_T, at::kLong)},
-                               {"chosen", vector_of<int64_t>(experts_N, at::kLong)},
-                               {"weights", vector_of<double>(routing.weights, at::kDouble)},
-                               {"probabilities", vector_of<double>(p_TE.index({tokens_N, experts_N}), at::kDouble)},
-                               {"margins", vector_of<double>(margins(p_TE, tokens_N, experts_N), at::kDouble)}};
+std::string pack(const RouterOutput& output, const at::Tensor& margins_N) {
+  const Choice& choice = output.choice;
+  const at::Tensor kept_N = choice.kept.defined() ? choice.kept : at::ones(choice.experts.sizes(), at::kBool);
+  const at::Tensor weights_N =
+      at::zeros(kept_N.sizes(), at::kDouble).masked_scatter(kept_N, output.routing.weights.detach().to(at::kDouble));
+  const nlohmann::json json = {
+      {"counts", vector_of<int64_t>(choice.offsets.diff(), at::kLong)},
+      {"chosen", vector_of<int64_t>(choice.experts, at::kLong)},
+      {"kept", vector_of<int64_t>(kept_N, at::kLong)},
+      {"weights", vector_of<double>(weights_N, at::kDouble)},
+      {"probabilities", vector_of<double>(slots_of(output.probabilities_TE, choice), at::kDouble)},
+      {"scores", vector_of<double>(slots_of(output.ranking_TE, choice), at::kDouble)},
+      {"margins", vector_of<double>(margins_N, at::kDouble)}};
   const std::vector<uint8_t> bytes = nlohmann::json::to_cbor(json);
   return {bytes.begin(), bytes.end()};
 }
@@ -76,8 +87,10 @@ void unpack_onto(const std::string& text, LayerTrace& trace) {
   const nlohmann::json json = nlohmann::json::from_cbor(text);
   for (const int64_t count : json.at("counts")) trace.offsets.push_back(trace.offsets.back() + count);
   for (const int64_t expert : json.at("chosen")) trace.chosen.push_back(expert);
+  for (const int64_t kept : json.at("kept")) trace.kept.push_back(kept != 0);
   for (const double weight : json.at("weights")) trace.weights.push_back(weight);
   for (const double probability : json.at("probabilities")) trace.probabilities.push_back(probability);
+  for (const double score : json.at("scores")) trace.scores.push_back(score);
   for (const double margin : json.at("margins")) trace.margins.push_back(margin);
 }
 
@@ -92,11 +105,14 @@ absl::Status RoutingRecorder::append(Communicator& world, std::vector<LayerTrace
   SY_CHECK_EQ(traces.size(), passes_.size());
   ++parts_;
   for (size_t i = 0; i < passes_.size(); ++i) {
-    const Pass& pass = *passes_[i];
-    SY_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                        gather_texts(world, pack(pass.routing, pass.probabilities_TE, traces[i].experts)));
+    const RouterOutput& output = passes_[i]->output;
+    SY_ASSIGN_OR_RETURN(const at::Tensor margins_N,
+                        margins(output.ranking_TE, output.choice, traces[i].experts_choose, world));
+    SY_ASSIGN_OR_RETURN(const std::vector<std::string> texts, gather_texts(world, pack(output, margins_N)));
     for (const std::string& text : texts) unpack_onto(text, traces[i]);
-    traces[i].entropy += (pass.entropy - traces[i].entropy) / static_cast<double>(parts_);
+    const double entropy =
+        output.probabilities_TE.defined() ? output.statistics.entropy : std::numeric_limits<double>::quiet_NaN();
+    traces[i].entropy += (entropy - traces[i].entropy) / static_cast<double>(parts_);
   }
   return absl::OkStatus();
 }

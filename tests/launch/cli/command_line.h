@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+
+#include "tests/support/temporary_folder.h"
 
 namespace switchyard {
 
@@ -19,9 +20,6 @@ struct Outcome {
 
 class CommandLine : public testing::Test {
  protected:
-  void SetUp() override { std::filesystem::create_directories(folder_); }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   Outcome run(const std::string& arguments, const std::string& program = SWITCHYARD_PROGRAM) const {
     const std::string out = folder_ + "/out", err = folder_ + "/err";
     const std::string command = program + " " + arguments + " >" + out + " 2>" + err;
@@ -49,7 +47,8 @@ class CommandLine : public testing::Test {
     return count;
   }
 
-  const std::string folder_ = testing::TempDir() + "command_line_test";
+  const TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path().string();
 };
 
 }  // namespace switchyard

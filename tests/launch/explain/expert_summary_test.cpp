@@ -15,6 +15,7 @@ LayerTrace small_trace() {
   trace.experts = 3;
   trace.offsets = {0, 2, 4, 5, 6, 6};
   trace.chosen = {0, 1, 1, 0, 0, 2};
+  trace.kept = std::vector<bool>(6, true);
   return trace;
 }
 
@@ -28,6 +29,19 @@ TEST(ExpertSummary, SharesAndCompany) {
   EXPECT_THAT(summary.coactivation[2], ElementsAre(DoubleEq(0), DoubleEq(0), DoubleEq(1)));
 }
 
+TEST(ExpertSummary, WhatACapacityDroppedWasNotTaken) {
+  LayerTrace trace = small_trace();
+  trace.kept = {true, false, true, true, false, true};
+  const LayerSummary summary = summarise(trace, std::vector<int64_t>{7, 7, 7, 8, 9});
+  EXPECT_THAT(summary.dropped, ElementsAre(1, 1, 0));
+  EXPECT_THAT(summary.load, ElementsAre(DoubleEq(2.0 / 4), DoubleEq(1.0 / 4), DoubleEq(1.0 / 4)));
+  EXPECT_THAT(summary.coactivation[0], ElementsAre(DoubleEq(1), DoubleEq(1.0 / 2), DoubleEq(0)));
+  EXPECT_THAT(summary.coactivation[1], ElementsAre(DoubleEq(1), DoubleEq(1), DoubleEq(0)));
+  ASSERT_EQ(summary.top_tokens[0].size(), 1);
+  EXPECT_EQ(summary.top_tokens[0][0].taken, 2);
+  EXPECT_EQ(summary.top_tokens[0][0].seen, 3);
+}
+
 TEST(ExpertSummary, TypicalTokensGoToAnExpertBeyondItsShare) {
   LayerTrace trace;
   trace.experts = 2;
@@ -38,6 +52,7 @@ TEST(ExpertSummary, TypicalTokensGoToAnExpertBeyondItsShare) {
   for (const auto& [id, expert] : slots) {
     ids.push_back(id);
     trace.chosen.push_back(expert);
+    trace.kept.push_back(true);
     trace.offsets.push_back(trace.offsets.back() + 1);
   }
   const LayerSummary summary = summarise(trace, ids);

@@ -1,7 +1,5 @@
 #include "launch/explain/routing_trace.h"
 
-#include <cmath>
-
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,6 +15,7 @@ namespace {
 
 using testing::DoubleNear;
 using testing::ElementsAre;
+using testing::IsNan;
 using testing::Pointwise;
 
 // Says what it was built with.
@@ -39,8 +38,10 @@ RouterOutput fixed_output(int rank) {
   output.routing = {.offsets = at::tensor({0, 2, 3}, at::kLong).narrow(0, 0, tokens + 1),
                     .experts = at::tensor({1, 0, 2}, at::kLong).narrow(0, 0, tokens + 1),
                     .weights = at::tensor({0.6, 0.4, 1.0}, at::kDouble).narrow(0, 0, tokens + 1)};
+  output.choice = {.offsets = output.routing.offsets, .experts = output.routing.experts, .kept = {}};
   output.statistics.entropy = 0.25;
   output.probabilities_TE = p_TE.narrow(0, 0, tokens);
+  output.ranking_TE = output.probabilities_TE * 2;
   return output;
 }
 
@@ -59,7 +60,9 @@ TEST(RoutingRecorder, GathersTokensInRankOrderWithTheirMargins) {
     EXPECT_THAT(traces[0].chosen, ElementsAre(1, 0, 2, 1, 0));
     EXPECT_THAT(traces[0].weights, ElementsAre(0.6, 0.4, 1.0, 0.6, 0.4));
     EXPECT_THAT(traces[0].probabilities, ElementsAre(0.5, 0.3, 0.75, 0.5, 0.3));
-    EXPECT_THAT(traces[0].margins, ElementsAre(DoubleNear(0.1, 1e-15), DoubleNear(0.6, 1e-15), DoubleNear(0.1, 1e-15)));
+    EXPECT_THAT(traces[0].kept, ElementsAre(true, true, true, true, true));
+    EXPECT_THAT(traces[0].scores, ElementsAre(1, 0.6, 1.5, 1, 0.6));
+    EXPECT_THAT(traces[0].margins, Pointwise(DoubleNear(1e-15), {0.6, 0.2, 1.2, 0.6, 0.2}));
     EXPECT_EQ(traces[0].entropy, 0.25);
   });
 }
@@ -71,13 +74,14 @@ TEST(RoutingRecorder, WhereNoExpertIsLeftThereIsNoMargin) {
     output.routing = {.offsets = at::tensor({0, 2, 2}, at::kLong),
                       .experts = at::tensor({0, 1}, at::kLong),
                       .weights = at::ones({2}, at::kDouble)};
-    output.probabilities_TE = at::full({2, 2}, 0.5, at::kDouble);
+    output.choice = {.offsets = output.routing.offsets, .experts = output.routing.experts, .kept = {}};
+    output.ranking_TE = at::full({2, 2}, 0.5, at::kDouble);
     const auto router = recorder.decorate(std::make_unique<FixedRouter>(output));
     (void)router->route(at::zeros({2, 1}), {});
     std::vector<LayerTrace> traces(1);
     ASSERT_TRUE(recorder.append(world, traces).ok());
-    EXPECT_TRUE(std::isnan(traces[0].margins.at(0)));  // all experts took it
-    EXPECT_TRUE(std::isnan(traces[0].margins.at(1)));  // none did
+    EXPECT_THAT(traces[0].offsets, ElementsAre(0, 2, 2));
+    EXPECT_THAT(traces[0].margins, ElementsAre(IsNan(), IsNan()));
   });
 }
 
