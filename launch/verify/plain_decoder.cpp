@@ -53,7 +53,7 @@ PlainDecoder::PlainDecoder(const DecoderConfig& config, int64_t vocabulary, Prec
     : config_(config), parameters_(precision, seed) {
   embedding_ = parameters_.weight("embedding", {vocabulary, config.width}, config.init_scale);
   for (int64_t layer = 0; layer < config.layers; ++layer) blocks_.push_back(make_block(layer, seed, one_rank));
-  norm_ = parameters_.ones("norm", config.width);
+  norm_ = parameters_.ones("norm", {config.width}, false);
   head_ =
       config.tie_embeddings ? embedding_ : parameters_.weight("head", {vocabulary, config.width}, config.init_scale);
 }
@@ -86,13 +86,13 @@ PlainDecoder::Block PlainDecoder::make_block(int64_t layer, uint64_t seed, const
   const int64_t D = config_.width, C = heads.head_width;
   const double scale = config_.init_scale;
   Block block;
-  block.attention_norm = parameters_.ones(name + ".attention_norm", D);
+  block.attention_norm = parameters_.ones(name + ".attention_norm", {D}, false);
   block.attention = {.q = parameters_.weight(name + ".attention.q", {heads.heads * C, D}, scale),
                      .k = parameters_.weight(name + ".attention.k", {heads.kv_heads * C, D}, scale),
                      .v = parameters_.weight(name + ".attention.v", {heads.kv_heads * C, D}, scale),
                      .o = parameters_.weight(name + ".attention.o", {D, heads.heads * C},
                                              scale / std::sqrt(2.0 * static_cast<double>(config_.layers)))};
-  block.feed_forward_norm = parameters_.ones(name + ".feed_forward_norm", D);
+  block.feed_forward_norm = parameters_.ones(name + ".feed_forward_norm", {D}, false);
   const MoeConfig& moe = config_.moe;
   if (!config_.is_moe_layer(layer)) {
     block.networks = {

@@ -38,11 +38,11 @@ at::Tensor PlainParameters::weight(const std::string& name, std::vector<int64_t>
   return leaf;
 }
 
-at::Tensor PlainParameters::ones(const std::string& name, int64_t width) {
-  Slice slice = whole_slice(name, {width});
+at::Tensor PlainParameters::ones(const std::string& name, std::vector<int64_t> shape, bool weight_decay) {
+  Slice slice = whole_slice(name, shape);
   slice.initialisation = Initialisation::kOnes;
-  slice.weight_decay = false;
-  const at::Tensor leaf = new_leaf({width});
+  slice.weight_decay = weight_decay;
+  const at::Tensor leaf = new_leaf(shape);
   add(slice, leaf.detach(), leaf.grad());
   return leaf;
 }

@@ -29,7 +29,8 @@ class PlainParameters {
 
   // A new tensor, of which the result is the autograd leaf.
   at::Tensor weight(const std::string& name, std::vector<int64_t> shape, double scale);
-  at::Tensor ones(const std::string& name, int64_t width);  // without weight decay, as norms have it
+  // `weight_decay`: norms have none.
+  at::Tensor ones(const std::string& name, std::vector<int64_t> shape, bool weight_decay);
   // Those of a module on a mesh of one rank, built in fp64; attaches their gradients. They outlive this object.
   void adopt(const ParameterList& parameters);
 

@@ -28,8 +28,9 @@ class PlainRouter {
   virtual std::vector<RouterBuffer> buffers() { return {}; }
 };
 
-// `name`: of the layer's MoE. Softmax routing with the two losses is written out once more, in plain operations; every
-// other kind is the router itself, in fp64 on a mesh of one rank, whose mathematics its own tests compare with others'.
+// `name`: of the layer's MoE. Every kind is written out once more, in plain operations on the whole population, with
+// its losses and its capacity, and shares only random numbers by index with the layers' routers; but bayesian, which is
+// the router itself, in fp64 on a mesh of one rank.
 std::unique_ptr<PlainRouter> make_plain_router(const std::string& name, int64_t width, double init_scale, uint64_t seed,
                                                const MoeConfig& config, const Mesh& one_rank,
                                                PlainParameters& parameters);
