@@ -7,6 +7,8 @@
 #include "launch/verify/job_parts.h"
 #include "launch/verify/model_faults.h"
 #include "launch/verify/report.h"
+#include "launch/verify/wire_faults.h"
+#include "layers/moe/router/router_decorator.h"
 #include "runtime/base/status.h"
 #include "tests/launch/verify/small_verification.h"
 
@@ -89,6 +91,19 @@ TEST_P(Bugs, AreFoundInBf16) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Planted, Bugs, testing::ValuesIn(kBugs), [](const auto& test) { return test.param.kind; });
+
+// The bugs that a router could hide, with one that draws and has a gate and a loss more.
+TEST(Bugs, OfRoutersAreFoundWithAnotherKind) {
+  for (const char* bug : {"aux_loss_per_rank", "shift_router_draws", "swap_experts", "drop_tokens", "scale_combine",
+                          "detach_router", "forget_row_gradients"}) {
+    SmallVerification what;
+    what.use_router("noisy_top_k");
+    what.config.parallel = {.tensor = 3, .expert = 3};
+    what.steps = 1;
+    what.inject = bug;
+    EXPECT_FALSE(value_or_throw(what.run(3)).pass()) << bug;
+  }
+}
 
 TEST(Bugs, AllKindsAreInTheTableAbove) {
   std::vector<std::string> known, tested;
@@ -182,6 +197,76 @@ TEST(UnlistedBugs, DetachedCombineWeightsAreFound) {
   };
   const VerifyResult result = value_or_throw(what.run(2));
   EXPECT_EQ(first_difference(result), Quantity::kInputGradients) << summary(result);
+}
+
+std::function<void(Injection&, int)> around_routers(
+    const std::function<std::unique_ptr<Router>(std::unique_ptr<Router>)>& wrap) {
+  return [wrap](Injection& injection, int) { injection.model.router = wrap; };
+}
+
+// What routers keep beside parameters, by the tokens of a rank alone.
+TEST(UnlistedBugs, APosteriorThatIsNotSummedIsFound) {
+  SmallVerification what;
+  what.use_router("bayesian");
+  what.tamper = [](Injection& injection, int) {
+    injection.wire = std::make_shared<UnsummedReduce>(injection.changes, "data+tensor/layer", "router/posterior.cpp");
+  };
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_EQ(first_difference(result), Quantity::kRouterState) << summary(result);
+}
+
+class OwnLoadBias : public RouterDecorator {
+ public:
+  OwnLoadBias(std::unique_ptr<Router> router, int64_t experts, double rate)
+      : RouterDecorator(std::move(router)), rate_(rate), slots_E_(at::zeros({experts}, at::kLong)) {}
+  RouterOutput route(const at::Tensor& x_tD, const TokenContext& context) override {
+    RouterOutput output = RouterDecorator::route(x_tD, context);
+    slots_E_ += at::bincount(output.choice.experts, {}, slots_E_.size(0));
+    return output;
+  }
+  void finish_step() override {
+    const at::Tensor bias_E = buffers().front().value, before_E = bias_E.clone();
+    RouterDecorator::finish_step();
+    bias_E.copy_(before_E + rate_ * at::sign(slots_E_.sum() - slots_E_.size(0) * slots_E_).to(at::kFloat));
+    slots_E_.zero_();
+  }
+
+ private:
+  const double rate_;
+  at::Tensor slots_E_;
+};
+
+SmallVerification with_bias(const char* kind) {
+  SmallVerification what;
+  what.use_router(kind);
+  what.config.model.moe.router.balance.bias_rate = 0.01;
+  return what;
+}
+
+TEST(UnlistedBugs, ABiasThatIsMovedByARanksOwnLoadIsFound) {
+  for (const char* kind : {"softmax", "sigmoid"}) {
+    SmallVerification what = with_bias(kind);
+    const MoeConfig& moe = what.config.model.moe;
+    what.tamper = around_routers([&](std::unique_ptr<Router> router) {
+      return std::make_unique<OwnLoadBias>(std::move(router), moe.experts, moe.router.balance.bias_rate);
+    });
+    const VerifyResult result = value_or_throw(what.run(2));
+    EXPECT_EQ(first_difference(result), Quantity::kRouterState) << kind << "\n" << summary(result);
+  }
+}
+
+class UnfinishedRouter : public RouterDecorator {
+ public:
+  using RouterDecorator::RouterDecorator;
+  void finish_step() override {}
+};
+
+TEST(UnlistedBugs, ABiasThatStaysWhereItIsIsFound) {
+  SmallVerification what = with_bias("sigmoid");
+  what.tamper = around_routers(
+      [](std::unique_ptr<Router> router) { return std::make_unique<UnfinishedRouter>(std::move(router)); });
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_EQ(first_difference(result), Quantity::kRouterState) << summary(result);
 }
 
 // A sum in fp32 among doubles.

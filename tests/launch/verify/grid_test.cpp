@@ -140,6 +140,105 @@ const Variant kVariants[] = {
 INSTANTIATE_TEST_SUITE_P(Mixtures, Variants, testing::ValuesIn(kVariants),
                          [](const auto& test) { return test.param.name; });
 
+// What kinds of routers have beside what the grid uses.
+class Kinds : public testing::TestWithParam<Variant> {};
+
+TEST_P(Kinds, EqualTheReferenceInFp64) {
+  SmallVerification what;
+  GetParam().set(what.config.model.moe);
+  what.config.parallel = {.expert = 2, .expert_tensor = 2};
+  const VerifyResult result = value_or_throw(what.run(4));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+}
+
+void set_dense(MoeConfig& moe, const char* combination) {
+  moe.experts_per_token = moe.experts;
+  moe.router.kind = "dense";
+  moe.router.combination = combination;
+  moe.router.aux_loss = 0;
+}
+
+const Variant kKinds[] = {
+    {"sigmoid_with_groups_and_a_bias",
+     [](MoeConfig& moe) {
+       moe.experts = 6;
+       moe.router.kind = "sigmoid";
+       moe.router.groups = 3;
+       moe.router.groups_per_token = 2;
+       moe.router.balance.bias_rate = 0.05;
+     }},
+    {"sigmoid_as_it_is",
+     [](MoeConfig& moe) {
+       moe.router.kind = "sigmoid";
+       moe.router.renormalise = false;
+       moe.router.balance = {.over = "sequence", .entropy_loss = 0.1};
+     }},
+    {"noisy_top_k_of_an_mlp",
+     [](MoeConfig& moe) {
+       moe.router.kind = "noisy_top_k";
+       moe.router.gate.kind = "mlp";
+       moe.router.balance.importance_loss = 0.1;
+       moe.router.capacity = {.factor = 1, .drop = "score"};
+     }},
+    {"top_p_of_many",
+     [](MoeConfig& moe) {
+       moe.experts_per_token = 4;
+       moe.router.kind = "top_p";
+       moe.router.probability = 0.7;
+       moe.router.renormalise = false;
+     }},
+    {"hash_by_a_drawn_table",
+     [](MoeConfig& moe) {
+       moe.router.kind = "hash";
+       moe.router.table = "random";
+       moe.router.aux_loss = moe.router.z_loss = 0;
+     }},
+    {"dense_linear",
+     [](MoeConfig& moe) {
+       set_dense(moe, "linear");
+       moe.router.z_loss = 0;
+     }},
+    {"dense_neural",
+     [](MoeConfig& moe) {
+       set_dense(moe, "neural");
+       moe.router.gate.kind = "mlp";
+     }},
+};
+
+INSTANTIATE_TEST_SUITE_P(Routers, Kinds, testing::ValuesIn(kKinds), [](const auto& test) { return test.param.name; });
+
+class Ties : public testing::TestWithParam<const char*> {};
+
+// Of two token ids, what a document begins with is the same everywhere, whatever the position: many tokens tie for an
+// expert's last places, and the rounding of each side decides for itself. The reference takes the layout's choices.
+TEST_P(Ties, FlipChoicesThatTheReferenceReplays) {
+  SmallVerification what;
+  what.use_router("expert_choice");
+  what.vocabulary = 2;
+  what.config.train.global_batch = 12;
+  what.config.train.precision = GetParam();
+  what.config.parallel.expert = 2;
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+  EXPECT_EQ(result.steps, 2);
+  EXPECT_GT(result.flips.flipped, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, Ties, testing::Values("fp32", "bf16"),
+                         [](const auto& test) { return test.param; });
+
+// bf16 is coarse enough for choices of a token among experts, too.
+TEST(Reference, ReplaysChoicesThatBf16Flips) {
+  SmallVerification what;
+  what.config.train.precision = "bf16";
+  what.config.train.global_batch = 48;
+  what.config.model.moe.experts = 15;
+  what.config.parallel.expert = 2;
+  const VerifyResult result = value_or_throw(what.run(2));
+  EXPECT_TRUE(result.pass()) << failures_of(result);
+  EXPECT_GT(result.flips.flipped, 0);
+}
+
 // Then a router's gradient is zero, but for rounding.
 TEST(Reference, KnowsGradientsThatCancel) {
   SmallVerification what;
