@@ -132,5 +132,33 @@ TEST(ExpertUse, IsTheSameOnEveryLayout) {
   }
 }
 
+// Of a part's three tokens an expert takes one: the first part loses four slots of six, the second two.
+TEST(MoeMetrics, CountWhatACapacityDropsOverAllParts) {
+  DecoderCase what = hashed({0, 0, 0, 1, 1, 0}, {-1, -1, -1, -1, -1, -1});
+  what.parts = 2;
+  what.model.moe.router.capacity.factor = 1;
+  for (const int ranks : {1, 2}) {
+    const std::map<std::string, double> figures = run_pass(what, mesh_shape(ranks), {}).figures.layers.at(1);
+    EXPECT_DOUBLE_EQ(figures.at("drop_rate"), 0.5);
+    EXPECT_DOUBLE_EQ(figures.at("experts_per_token"), 2);
+    EXPECT_DOUBLE_EQ(figures.at("load_max"), 4.0 / 3);
+  }
+}
+
+TEST(MoeMetrics, MeansOverPartsAreThoseOfTheStep) {
+  DecoderCase what = hashed({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, std::vector<int64_t>(12, -1));
+  what.model.moe.router.kind = "softmax";
+  what.model.moe.router.capacity.factor = 0.5;
+  const MoeFigures one = run_pass(what, mesh_shape(1), {}).figures;
+  what.parts = 2;
+  const MoeFigures two = run_pass(what, mesh_shape(1), {}).figures;
+  EXPECT_GT(one.layers.at(1).at("entropy"), 0);
+  EXPECT_NEAR(two.layers.at(1).at("entropy"), one.layers.at(1).at("entropy"), 1e-12);
+  EXPECT_NEAR(two.all.at("z_loss"), one.all.at("z_loss"), 1e-12);
+  EXPECT_GE(one.layers.at(1).at("drop_rate"), 0.5);      // 3 slots an expert of 24 slots
+  EXPECT_GE(two.layers.at(1).at("drop_rate"), 2.0 / 3);  // 1 slot an expert of 12, twice
+  EXPECT_LE(two.layers.at(1).at("drop_rate"), 1 - 2.0 / 24);
+}
+
 }  // namespace
 }  // namespace switchyard
