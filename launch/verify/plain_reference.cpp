@@ -37,7 +37,7 @@ PlainReference::PlainReference(const RunConfig& config, int64_t vocabulary, std:
 std::string PlainReference::describe() const {
   const bool own_router = config_.model.moe.experts > 0 && !is_written_out(config_.model.moe.router);
   return absl::StrCat("one rank, plain operations in fp64, a dense loop over experts; from the layout it has loader, ",
-                      "draw of initial values, learning rate", own_router ? ", and the routers" : "");
+                      "random numbers, learning rate", own_router ? ", and the bayesian routers" : "");
 }
 
 absl::StatusOr<ReferenceStep> PlainReference::run(int64_t step, const Choices& choices) {
