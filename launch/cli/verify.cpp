@@ -29,10 +29,8 @@ namespace {
 
 constexpr char kAbout[] =
     "Compares the config's layout with one rank: trains it for some steps beside a plain reference in fp64, on rank 0, "
-    "that shares no dispatcher, reducer, sharded optimizer, kernel or router with it (but for bayesian routing, which "
-    "is "
-    "the layout's own router on one rank), and compares logits, losses, every gradient, every update and the choices "
-    "of experts.";
+    "that shares no dispatcher, reducer, sharded optimizer, kernel or router with it (but the "
+    "bayesian one), and compares logits, losses, every gradient, every update and the choices of experts.";
 
 constexpr char kExamples[] = R"(Examples:
   mpirun -n 4 switchyard verify configs/bench_63m.yaml parallel.expert=4 --shrink
