@@ -5,6 +5,7 @@
 #include <set>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "launch/bench/expert_draw.h"
@@ -61,10 +62,10 @@ class Layer {
     initialise_values(model_->parameters(), static_cast<uint64_t>(options.seed));
     attach_plain_gradients(layer_.parameters());
     const int rank = mesh.world().rank();
-    at::manual_seed(static_cast<uint64_t>(options.seed + rank));
-    x_tD_ = at::randn({options.tokens, options.width}, dtype_of(options)).set_requires_grad(true);
-    g_tD_ = at::randn_like(x_tD_);
-    context_ = {.tokens = at::randint(kVocabulary, {options.tokens}, at::kLong),
+    const at::Generator random = at::detail::createCPUGenerator(static_cast<uint64_t>(options.seed + rank));
+    x_tD_ = at::randn({options.tokens, options.width}, random, dtype_of(options)).set_requires_grad(true);
+    g_tD_ = at::randn({options.tokens, options.width}, random, dtype_of(options));
+    context_ = {.tokens = at::randint(kVocabulary, {options.tokens}, random, at::kLong),
                 .tags = {},
                 .sequence = kSequence,
                 .first_token = rank * options.tokens,

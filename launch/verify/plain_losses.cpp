@@ -1,6 +1,7 @@
 #include "launch/verify/plain_losses.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -22,9 +23,9 @@ at::Tensor load_balance_of_sequences(const at::Tensor& chosen_TE, const at::Tens
   return at::stack(losses).mean();
 }
 
-at::Tensor mean_entropy(const at::Tensor& logits_TE) {
-  const at::Tensor log_p_TE = at::log_softmax(logits_TE, 1);
-  return -(log_p_TE.exp() * log_p_TE).sum(1).mean();
+at::Tensor mean_entropy(const at::Tensor& probabilities_TE) {
+  const at::Tensor positive_TE = probabilities_TE.clamp_min(std::numeric_limits<double>::min());
+  return -(probabilities_TE * positive_TE.log()).sum(1).mean();
 }
 
 at::Tensor variation(const at::Tensor& values_E) {

@@ -12,8 +12,8 @@ at::Tensor load_balance(const at::Tensor& slots_E, const at::Tensor& probabiliti
 // The mean of the above over sequences, each by itself.
 at::Tensor load_balance_of_sequences(const at::Tensor& chosen_TE, const at::Tensor& probabilities_TE, int64_t sequence);
 
-// Mean over tokens of −Σ p·log p of the logits' softmax.
-at::Tensor mean_entropy(const at::Tensor& logits_TE);
+// Mean over tokens of −Σ p·log p.
+at::Tensor mean_entropy(const at::Tensor& probabilities_TE);
 
 // Variance over squared mean.
 at::Tensor variation(const at::Tensor& values_E);

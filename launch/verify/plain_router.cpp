@@ -207,7 +207,7 @@ class WrittenRouter : public PlainRouter {
     add_if(balance.importance_loss > 0, "importance_loss", balance.importance_loss,
            [&] { return variation(weights_TE.sum(0)); });
     add_if(balance.entropy_loss > 0, "entropy_loss", balance.entropy_loss,
-           [&] { return mean_entropy(scores.logits_TE); });
+           [&] { return mean_entropy(scores.probabilities_TE); });
     add_if(is("noisy_top_k"), "load_loss", config_.load_loss,
            [&] { return variation(load_of_noise(scores.logits_TE, scores.noisy_TE, scores.spread_TE, k_)); });
     add_if(is("supervised"), "label_loss", config_.label_loss,

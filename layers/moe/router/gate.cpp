@@ -53,7 +53,7 @@ at::Tensor side_by_side(const variable_list& gradients, at::ScalarType dtype) {
   return terms_TN;
 }
 
-struct GatesFunction : torch::autograd::Function<GatesFunction> {
+struct GateFunction : torch::autograd::Function<GateFunction> {
   // `value` is the first weight's: an input only so that the products are recorded when x needs no gradient.
   static variable_list forward(AutogradContext* context, const at::Tensor& x_TD, const at::Tensor& /*value*/,
                                const ParameterList& weights) {
@@ -111,7 +111,7 @@ std::vector<at::Tensor> gates(const at::Tensor& x_TD, const ParameterList& weigh
   if (at::GradMode::is_enabled()) {
     for (Parameter* weight : weights_ED) weight->recorded();
   }
-  return GatesFunction::apply(x_TD, weights_ED.front()->value(), weights_ED);
+  return GateFunction::apply(x_TD, weights_ED.front()->value(), weights_ED);
 }
 
 at::Tensor gate(const at::Tensor& x_TD, Parameter& weight_ED) {

@@ -53,7 +53,7 @@ std::vector<Case> cases() {
       c.kind = "bayesian";
       c.bayesian.clusters = 2;
       c.bayesian.explore = explore;
-      c.bayesian.strength = 1.5;
+      if (c.bayesian.explore == "ucb") c.bayesian.strength = 1.5;
       c.bayesian.forgetting = 0.9;
     });
   };
