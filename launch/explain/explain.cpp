@@ -23,11 +23,16 @@
 namespace switchyard {
 namespace {
 
+void warn(const Communicator& world, const std::string& what) {
+  if (world.rank() == 0) std::cout << "warning: " << what << "\n";
+}
+
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path, Communicator& world) {
   std::error_code code;
   const std::filesystem::path folder = std::filesystem::path(path) / "checkpoints";
   if (!std::filesystem::is_directory(folder, code)) return agree(world, Checkpoint::open(path));
   SY_ASSIGN_OR_RETURN(LatestCheckpoint latest, agree(world, find_latest(folder, world)));
+  for (const std::string& line : latest.skipped) warn(world, "skipped " + line);
   if (latest.checkpoint) return std::move(latest.checkpoint);
   return agree(world, error(ErrorCategory::kMissingInput, absl::StrCat("no checkpoint in ", folder.string())));
 }
@@ -185,8 +190,7 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
     figures.add_part(batch.part_tokens);
     SY_RETURN_IF_ERROR(routing.append(world, explanation.layers));
   }
-  const std::string where = figures.take().not_finite;
-  if (world.rank() == 0 && !where.empty()) std::cout << "warning: " << where << "\n";
+  if (const std::string where = figures.take().not_finite; !where.empty()) warn(world, where);
   for (size_t i = 0; i < mixtures.size(); ++i) {
     SY_RETURN_IF_ERROR(routing.compare_experts(i, *mixtures[i], world, explanation.layers[i]));
   }

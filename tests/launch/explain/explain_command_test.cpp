@@ -1,4 +1,5 @@
 // The command itself on a small run: what it reads, what it writes and what it refuses.
+#include <filesystem>
 #include <memory>
 
 #include <gmock/gmock.h>
@@ -92,6 +93,16 @@ TEST_F(ExplainCommand, ADataSetByACheckpointsFolder) {
   EXPECT_EQ(json.at("ids").size(), 40);
   EXPECT_EQ(json.at("choice").at("score"), "sigmoid");
   EXPECT_EQ(json.at("layers").at(0).at("offsets").back(), 80);
+}
+
+TEST_F(ExplainCommand, ADamagedCheckpointIsSkippedAloud) {
+  const std::string directory = train("checkpoint.every=1");
+  const std::string damaged = directory + "/checkpoints/step-00000002/boxes-00000-of-00001.safetensors";
+  std::filesystem::resize_file(damaged, std::filesystem::file_size(damaged) - 1);
+  const Outcome outcome = explain(directory, "--text " + text_path());
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("warning: skipped " + damaged + " has "));
+  EXPECT_EQ(nlohmann::json::parse(read(json_)).at("step"), 1);
 }
 
 TEST_F(ExplainCommand, ADenseModelIsRefused) {
