@@ -34,11 +34,13 @@ std::vector<std::shared_ptr<const DomainExchange>> DomainExchange::plan(Communic
   // How many rows and slots, then the experts of the slots; to each rank what it is to know of all parts.
   std::vector<int64_t> sizes, messages, message_to(ranks);
   std::vector<int64_t> message_begin(parts.size());
+  std::vector<std::vector<int64_t>> message_sizes;
+  for (const Outgoing& part : parts) message_sizes.push_back(part.message_sizes());
   for (int r = 0; r < ranks; ++r) {
     for (size_t i = 0; i < parts.size(); ++i) {
       sizes.insert(sizes.end(), {parts[i].rows[r], parts[i].slots[r]});
       const auto first = parts[i].message.begin() + message_begin[i];
-      const int64_t count = parts[i].message_sizes()[r];
+      const int64_t count = message_sizes[i][r];
       messages.insert(messages.end(), first, first + count);
       message_begin[i] += count;
       message_to[r] += count;

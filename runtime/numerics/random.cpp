@@ -112,6 +112,32 @@ SY_KERNEL void box_muller(uint64_t a, uint64_t b, double& first, double& second)
   second = swap ? x : y;
 }
 
+// Philox blocks in a batch.
+constexpr uint64_t kBlocks = 64;
+
+// out = numbers begin, begin + 1 … of those that blocks give, kOfBlock each. convert(bits, values) makes a batch of
+// them of its blocks' 128 bits. Whole batches and locals only, which the compiler turns into vector code.
+template <uint64_t kOfBlock, typename T, typename Convert>
+void fill_by_blocks(std::array<uint32_t, 2> key, uint64_t high, uint64_t begin, std::span<T> out,
+                    const Convert& convert) {
+  constexpr uint64_t kBatch = kOfBlock * kBlocks;
+  uint64_t bits[2 * kBlocks];
+  T values[kBatch];
+  const uint64_t end = begin + out.size();
+  for (uint64_t block = begin / kOfBlock; kOfBlock * block < end; block += kBlocks) {
+    with_wide_registers([&, key, high ]() __attribute__((always_inline)) {
+      for (uint64_t i = 0; i < kBlocks; ++i) {
+        const Words w = philox(block + i, high, key);
+        bits[2 * i] = join(w[0], w[1]);
+        bits[2 * i + 1] = join(w[2], w[3]);
+      }
+      convert(bits, values);
+    });
+    const uint64_t first = kOfBlock * block, from = std::max(begin, first), to = std::min(end, first + kBatch);
+    std::copy(values + (from - first), values + (to - first), out.data() + (from - begin));
+  }
+}
+
 }  // namespace
 
 uint64_t hash_name(std::string_view name) {
@@ -144,44 +170,21 @@ double CounterRandom::normal(uint64_t index) const {
 }
 
 void CounterRandom::normals(uint64_t begin, std::span<double> out) const {
-  constexpr uint64_t kPairs = 64;
-  uint64_t a[kPairs], b[kPairs];
-  double values[2 * kPairs];
-  const uint64_t end = begin + out.size();
-  // Whole blocks and locals only, which the compiler turns into vector code.
-  for (uint64_t pair = begin / 2; 2 * pair < end; pair += kPairs) {
-    with_wide_registers([&, key = key_, high = stream_ + kNormalSubindex ]() __attribute__((always_inline)) {
-      for (uint64_t i = 0; i < kPairs; ++i) {
-        const Words w = philox(pair + i, high, key);
-        a[i] = join(w[0], w[1]);
-        b[i] = join(w[2], w[3]);
-      }
-      for (uint64_t i = 0; i < kPairs; ++i) box_muller(a[i], b[i], values[2 * i], values[2 * i + 1]);
-    });
-    const uint64_t from = std::max(begin, 2 * pair), to = std::min(end, 2 * (pair + kPairs));
-    std::copy(values + (from - 2 * pair), values + (to - 2 * pair), out.data() + (from - begin));
-  }
+  fill_by_blocks<2>(
+      key_, stream_ + kNormalSubindex, begin, out,
+      [](const uint64_t* bits, double* values) __attribute__((always_inline)) {
+        for (uint64_t i = 0; i < 2 * kBlocks; i += 2) box_muller(bits[i], bits[i + 1], values[i], values[i + 1]);
+      });
 }
 
 void CounterRandom::coarse_uniforms(uint64_t begin, std::span<float> out) const {
-  constexpr uint64_t kBlocks = 64, kOfBlock = 8;
-  uint64_t pairs[2 * kBlocks];
-  uint16_t drawn[kOfBlock * kBlocks];
-  float values[kOfBlock * kBlocks];
-  const uint64_t end = begin + out.size();
-  for (uint64_t block = begin / kOfBlock; kOfBlock * block < end; block += kBlocks) {
-    with_wide_registers([&, key = key_, high = stream_ + kCoarseSubindex ]() __attribute__((always_inline)) {
-      for (uint64_t i = 0; i < kBlocks; ++i) {
-        const Words w = philox(block + i, high, key);
-        pairs[2 * i] = join(w[0], w[1]);
-        pairs[2 * i + 1] = join(w[2], w[3]);
-      }
-      std::memcpy(drawn, pairs, sizeof(drawn));
-      for (uint64_t i = 0; i < kOfBlock * kBlocks; ++i) values[i] = static_cast<float>(drawn[i]) * 0x1p-16f;
-    });
-    const uint64_t from = std::max(begin, kOfBlock * block), to = std::min(end, kOfBlock * (block + kBlocks));
-    std::copy(values + (from - kOfBlock * block), values + (to - kOfBlock * block), out.data() + (from - begin));
-  }
+  fill_by_blocks<8>(
+      key_, stream_ + kCoarseSubindex, begin, out,
+      [](const uint64_t* bits, float* values) __attribute__((always_inline)) {
+        uint16_t drawn[8 * kBlocks];
+        std::memcpy(drawn, bits, sizeof(drawn));
+        for (uint64_t i = 0; i < 8 * kBlocks; ++i) values[i] = static_cast<float>(drawn[i]) * 0x1p-16f;
+      });
 }
 
 // Lemire, "Fast random integer generation in an interval" (2019): the product's upper half, redrawn where the lower
