@@ -118,7 +118,7 @@ at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<cons
     const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
     matmul(h, rows_RD.narrow(0, first, rows), of_expert(up_EPD, e), {.transpose_b = true});
     activation_forward(block.activation, h, a);
-    matmul(y_RD.narrow(0, first, rows), a, of_expert(down_EDF, e), {.transpose_b = true});
+    matmul(y_RD.narrow(0, first, rows), a, of_expert(down_EDF, e), {.transpose_b = true, .passing = true});
   });
   return y_RD;
 }
@@ -144,7 +144,7 @@ at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at
     activation_backward(block.activation, h, a, d_h, a);
     down_sum.add_product(e, g, a);
     up_sum.add_product(e, d_h, x);
-    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e));
+    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e), {.passing = true});
   });
   down_sum.finish();
   up_sum.finish();

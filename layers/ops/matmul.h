@@ -10,6 +10,7 @@ struct MatmulOptions {
   bool transpose_a = false;
   bool transpose_b = false;
   bool accumulate = false;  // out += instead of out =
+  bool passing = false;     // out is not read again soon: on CPU it may go past the caches
 };
 
 // out [M,N] = op(a)·op(b), a [M,K] or transposed [K,M], b [K,N] or transposed [N,K]. Any size may be 0: without inner

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -107,8 +108,18 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 using Backend = bool (*)(const Product&, const void*, const void*, void*);
 
 bool by_tiles(const Product& product, const void* a, const void* b, void* out) {
-  if (!amx_available() || product.type == ProductType::kBf16) return false;
-  amx_product(product, a, b, static_cast<float*>(out));
+  if (!amx_available()) return false;
+  const auto* a_numbers = static_cast<const uint16_t*>(a);
+  const auto* b_numbers = static_cast<const uint16_t*>(b);
+  if (product.type == ProductType::kFp32) {
+    amx_fp32_product(product, static_cast<const float*>(a), static_cast<const float*>(b), static_cast<float*>(out));
+  } else if (product.type == ProductType::kBf16ToFp32 && product.transpose_a && !product.transpose_b) {
+    amx_weight_gradient(product, a_numbers, b_numbers, static_cast<float*>(out));
+  } else if (amx_takes_rows(product)) {
+    amx_rows_product(product, a_numbers, b_numbers, static_cast<uint16_t*>(out), /*passing=*/false);
+  } else {
+    return false;
+  }
   return true;
 }
 
@@ -142,6 +153,8 @@ TEST_F(Matmul, EveryBackendAgreesWithDoublePrecision) {
       for (const int64_t rows : {1, 16, 47, 129, 200}) {
         check_backend(backend, types, rows, 75, 96, {.transpose_b = true});
         check_backend(backend, types, rows, 32, 600, {.accumulate = true});
+        check_backend(backend, types, rows, 96, 288, {.transpose_b = true});
+        check_backend(backend, types, rows, 608, 1056, {});
         check_backend(backend, types, 140, 530, rows, {.transpose_a = true, .accumulate = true});
         check_backend(backend, types, 33, 20, rows, {.transpose_a = true, .transpose_b = true});
       }
@@ -155,8 +168,8 @@ TEST_F(Matmul, TilesKeepSinglePrecision) {
   at::manual_seed(7);
   const at::Tensor a = at::randn({64, 700}) * at::randn({64, 700}).exp(), b = at::randn({700, 96});
   const at::Tensor by_aten = at::mm(a, b), out = at::empty({64, 96});
-  amx_product({ProductType::kFp32, 64, 96, 700, 700, 96, 96, false, false, false}, a.const_data_ptr(),
-              b.const_data_ptr(), out.mutable_data_ptr<float>());
+  amx_fp32_product({ProductType::kFp32, 64, 96, 700, 700, 96, 96, false, false, false}, a.const_data_ptr<float>(),
+                   b.const_data_ptr<float>(), out.mutable_data_ptr<float>());
   const at::Tensor exact = at::mm(a.to(at::kDouble), b.to(at::kDouble));
   const auto error = [&](const at::Tensor& product) { return (product - exact).norm().item<double>(); };
   EXPECT_LT(error(out), 2 * error(by_aten));
@@ -174,20 +187,49 @@ TEST_F(Matmul, TilesPassOnWhatIsNotANumber) {
   }
 }
 
+void check_rows_alone(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor all = at::empty({300, b.size(1)}, a.options());
+  matmul(all, a, b);
+  for (const int64_t rows : {64, 75, 130}) {
+    for (const bool passing : {false, true}) {
+      const at::Tensor some = at::empty({rows, b.size(1)}, a.options());
+      matmul(some, a.narrow(0, 300 - rows, rows), b, {.passing = passing});
+      EXPECT_TRUE(same_bits(some, all.narrow(0, 300 - rows, rows))) << a.scalar_type() << " " << rows;
+    }
+  }
+  at::set_num_threads(2);
+  const at::Tensor by_two = at::empty({300, b.size(1)}, a.options());
+  matmul(by_two, a, b);
+  EXPECT_TRUE(same_bits(by_two, all)) << a.scalar_type();
+  at::set_num_threads(1);
+}
+
 TEST_F(Matmul, TilesSumAlikeWhateverTheRows) {
   if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
   at::manual_seed(8);
-  const at::Tensor a = at::randn({300, 320}), b = at::randn({320, 72}), all = at::empty({300, 72});
+  const at::Tensor a = at::randn({300, 320}), b = at::randn({320, 96});
+  check_rows_alone(a, b);
+  check_rows_alone(a.to(at::kBFloat16), b.to(at::kBFloat16));
+  const at::Tensor few = at::empty({1, 96});
+  matmul(few, a.narrow(0, 299, 1), b);
+  const at::Tensor all = at::empty({300, 96});
   matmul(all, a, b);
-  for (const int64_t rows : {1, 5, 31, 130}) {
-    const at::Tensor some = at::empty({rows, 72});
-    matmul(some, a.narrow(0, 300 - rows, rows), b);
-    EXPECT_TRUE(same_bits(some, all.narrow(0, 300 - rows, rows))) << rows;
+  EXPECT_TRUE(same_bits(few, all.narrow(0, 299, 1)));
+}
+
+// Where rows lie beyond what is asked for must not be read into the result, nor written.
+TEST_F(Matmul, TilesKeepWithinTheRows) {
+  if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
+  at::manual_seed(9);
+  const at::Tensor a = at::randn({70, 64}).to(at::kBFloat16), b = at::randn({64, 96}).to(at::kBFloat16);
+  const at::Tensor out = at::full({80, 96}, 7, at::kBFloat16);
+  a.narrow(0, 66, 4).fill_(std::numeric_limits<float>::quiet_NaN());
+  for (const bool passing : {false, true}) {
+    out.fill_(7);
+    matmul(out.narrow(0, 0, 66), a.narrow(0, 0, 66), b, {.passing = passing});
+    EXPECT_FALSE(out.isnan().any().item<bool>());
+    EXPECT_TRUE(out.narrow(0, 66, 14).eq(7).all().item<bool>());
   }
-  at::set_num_threads(2);
-  const at::Tensor by_two = at::empty({300, 72});
-  matmul(by_two, a, b);
-  EXPECT_TRUE(same_bits(by_two, all));
 }
 
 TEST_F(Matmul, RefusesMismatches) {
