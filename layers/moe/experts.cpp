@@ -70,6 +70,12 @@ at::Tensor scratch(std::span<const int64_t> counts, int64_t width, const at::Ten
   return at::empty({*std::max_element(counts.begin(), counts.end()), width}, like.options());
 }
 
+// Whether it is too large to be found in a core's caches again.
+bool streamed(const at::Tensor& result) {
+  constexpr int64_t kBytes = 8 << 20;
+  return static_cast<int64_t>(result.nbytes()) >= kBytes;
+}
+
 // On a device the whole block goes through each product at once: memory is wide, and launches are what costs.
 at::Tensor compute_together(const Block& block, const at::Tensor& rows_RD, std::span<const int64_t> counts,
                             const at::Tensor& h_RP) {
@@ -118,7 +124,7 @@ at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<cons
     const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
     matmul(h, rows_RD.narrow(0, first, rows), of_expert(up_EPD, e), {.transpose_b = true});
     activation_forward(block.activation, h, a);
-    matmul(y_RD.narrow(0, first, rows), a, of_expert(down_EDF, e), {.transpose_b = true, .passing = true});
+    matmul(y_RD.narrow(0, first, rows), a, of_expert(down_EDF, e), {.transpose_b = true, .passing = streamed(y_RD)});
   });
   return y_RD;
 }
@@ -144,7 +150,7 @@ at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at
     activation_backward(block.activation, h, a, d_h, a);
     down_sum.add_product(e, g, a);
     up_sum.add_product(e, d_h, x);
-    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e), {.passing = true});
+    if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e), {.passing = streamed(d_RD)});
   });
   down_sum.finish();
   up_sum.finish();
