@@ -22,6 +22,13 @@ struct Block {
   Activation activation;
   Parameter& up;
   Parameter& down;
+  const SharedMemory* memory;
+
+  // For outputs and the rows' gradients: where ranks of this host can read them, if anywhere.
+  at::Tensor room_like(const at::Tensor& rows_RD) const {
+    return memory && rows_RD.is_cpu() ? memory->allocate(rows_RD.size(0), rows_RD.size(1), rows_RD.options())
+                                      : at::empty(rows_RD.sizes(), rows_RD.options());
+  }
 };
 
 // work(expert, first row, rows) for each expert that has rows.
@@ -119,7 +126,7 @@ at::Tensor compute(const Block& block, const at::Tensor& rows_RD, std::span<cons
   const at::Tensor up_EPD = block.up.value().detach(), down_EDF = block.down.value().detach();
   const at::Tensor activated = scratch(counts, down_EDF.size(2), rows_RD);
   const bool keep = h_RP.size(0) == rows_RD.size(0);
-  at::Tensor y_RD = at::empty(rows_RD.sizes(), rows_RD.options());
+  at::Tensor y_RD = block.room_like(rows_RD);
   for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
     matmul(h, rows_RD.narrow(0, first, rows), of_expert(up_EPD, e), {.transpose_b = true});
@@ -140,7 +147,7 @@ at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at
   const at::Tensor again = h_RP.defined() ? at::Tensor() : scratch(counts, up_EPD.size(1), rows_RD);
   StackedSum down_sum(block.down), up_sum(block.up);
   at::Tensor d_RD;
-  if (want_rows) d_RD = at::empty(rows_RD.sizes(), rows_RD.options());
+  if (want_rows) d_RD = block.room_like(rows_RD);
   for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor x = rows_RD.narrow(0, first, rows), g = g_RD.narrow(0, first, rows);
     const at::Tensor a = activated.narrow(0, 0, rows), d_h = gradient.narrow(0, 0, rows);
@@ -160,28 +167,30 @@ at::Tensor differentiate(const Block& block, const at::Tensor& rows_RD, const at
 struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   // The weights' values are inputs only so that the block is recorded when the rows need no gradient.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RD, const at::Tensor& up_EPD,
-                            const at::Tensor&, Activation activation, Parameter* up, Parameter* down,
-                            const std::vector<int64_t>& counts, bool keep) {
+                            const at::Tensor&, const Block& block, const std::vector<int64_t>& counts, bool keep) {
     const at::Tensor h_RP = pre_activations(rows_RD, up_EPD.size(1), counts, keep);
     // h is neither input nor output, so that it may be kept as it is.
     ctx->save_for_backward({rows_RD, keep ? h_RP : at::Tensor()});
     ctx->saved_data["counts"] = counts;
-    ctx->saved_data["activation"] = static_cast<int64_t>(activation);
-    ctx->saved_data["up"] = borrow(*up);
-    ctx->saved_data["down"] = borrow(*down);
-    return compute({activation, *up, *down}, rows_RD, counts, h_RP);
+    ctx->saved_data["activation"] = static_cast<int64_t>(block.activation);
+    ctx->saved_data["up"] = borrow(block.up);
+    ctx->saved_data["down"] = borrow(block.down);
+    if (block.memory) ctx->saved_data["memory"] = borrow(*block.memory);
+    return compute(block, rows_RD, counts, h_RP);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto memory = ctx->saved_data.find("memory");
     const Block block{static_cast<Activation>(ctx->saved_data["activation"].toInt()),
-                      borrowed<Parameter>(ctx->saved_data["up"]), borrowed<Parameter>(ctx->saved_data["down"])};
+                      borrowed<Parameter>(ctx->saved_data["up"]), borrowed<Parameter>(ctx->saved_data["down"]),
+                      memory == ctx->saved_data.end() ? nullptr : &borrowed<const SharedMemory>(memory->second)};
     const std::vector<int64_t> counts = ctx->saved_data["counts"].toIntVector();
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor d_RD =
         differentiate(block, saved[0], saved[1], gradients[0].contiguous(), counts, ctx->needs_input_grad(0));
     block.down.accumulated();
     block.up.accumulated();
-    variable_list result(8);
+    variable_list result(6);
     result[0] = d_RD;
     return result;
   }
@@ -198,7 +207,7 @@ ExpertSharing expert_sharing_from_name(std::string_view name) {
 
 Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, Activation activation,
                  const Placement& placement, const BuildContext& context, ExpertSharing sharing)
-    : activation_(activation), recompute_(context.recompute_activations) {
+    : activation_(activation), recompute_(context.recompute_activations), memory_(context.mesh.shared_memory()) {
   const Mesh& mesh = context.mesh;
   SY_CHECK_EQ(static_cast<int>(placement.experts_of.size()), mesh.size(Axis::kExpert));
   std::vector<std::string> own;
@@ -245,13 +254,13 @@ at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> 
   // Without experts there are no rows: the empty result still leads back to the dispatch, whose backward is collective.
   if (local_experts_ == 0) return rows_RD;
   const at::Tensor x_RD = rows_RD.contiguous();
+  const Block block{activation_, *up_, *down_, memory_};
   if (!at::GradMode::is_enabled()) {
-    return compute({activation_, *up_, *down_}, x_RD, counts,
-                   pre_activations(x_RD, up_->value().size(1), counts, /*keep=*/false));
+    return compute(block, x_RD, counts, pre_activations(x_RD, up_->value().size(1), counts, /*keep=*/false));
   }
   up_->recorded();
   down_->recorded();
-  return ExpertsFunction::apply(x_RD, up_->value(), down_->value(), activation_, up_.get(), down_.get(),
+  return ExpertsFunction::apply(x_RD, up_->value(), down_->value(), block,
                                 std::vector<int64_t>(counts.begin(), counts.end()), !recompute_);
 }
 

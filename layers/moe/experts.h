@@ -14,6 +14,7 @@
 #include "layers/ops/activation.h"
 #include "parallel/parameter/parameter.h"
 #include "parallel/topology/placement.h"
+#include "runtime/comm/shared_memory.h"
 
 namespace switchyard {
 
@@ -47,6 +48,7 @@ class Experts {
  private:
   Activation activation_;
   bool recompute_;  // pre-activations, in backward
+  const SharedMemory* memory_;  // for what other ranks of the host read; may be null
   int64_t local_experts_;
   // Null on a rank without experts, unless shared; shared ones are stacks of one.
   std::unique_ptr<Parameter> up_;    // [experts, P, D], P: pre_activation_width of the local part of F

@@ -40,27 +40,27 @@ class AllToAllPlan : public RowExchange {
 
   Landing land(int64_t width, const at::TensorOptions& options) const override;
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const override;
-  Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const override;
+  Arrival collect(const at::Tensor& rows_RD, Returned& returned) const override;
+  void have_read(const Returned& returned) const override;
 
  private:
   void place_arrivals(std::span<const int64_t> arriving);
   void place_slots(const std::vector<int64_t>& slot_counts);
   Work over_wire(const at::Tensor& send, const std::vector<int64_t>& to, const at::Tensor& recv,
                  const std::vector<int64_t>& from, int64_t placed_rows) const;
-  void place_returning(const at::Tensor& rows_RD, const at::Tensor& returned_SD) const;
+  Arrival collect_in_place(const at::Tensor& rows_RD, Returned& returned) const;
+  std::vector<int64_t> tell_near(int64_t first) const;
 
   const Neighbourhood ranks_;
   const bool all_on_wire_;  // the own rows too: a rank with a single expert gets its rows in order
   const at::Tensor ids_N_;
-  std::vector<int64_t> sent_;                     // rows to each rank over the wire
-  std::vector<int64_t> received_;                 // rows from each rank over the wire
-  std::vector<RowSegment> arrivals_;              // a: row as it arrives, b: row of rows_RD; empty where all_on_wire_
-  std::vector<RowSegment> own_;                   // a: row of the returned buffer, b: row of rows_RD; as arrivals_
-  std::vector<std::vector<RowSegment>> of_near_;  // by rank, if near: a: row among its own, b: row of rows_RD
-  std::vector<int64_t> starts_of_;                // [group size, local experts]: rows of rows_RD
-  std::vector<RowStart> starts_;                  // of each copy of each expert; targets of near ones are unknown
-  std::vector<int64_t> block_start_;              // row of the returned buffer at which each rank's begin
-  int64_t to_near_ = 0, from_near_ = 0;           // rows
+  std::vector<int64_t> sent_;            // rows to each rank over the wire
+  std::vector<int64_t> received_;        // rows from each rank over the wire
+  std::vector<RowSegment> arrivals_;     // a: row as it arrives, b: row of rows_RD; empty where all_on_wire_
+  std::vector<RowSegment> own_;          // a: row of the returned buffer, b: row of rows_RD; as arrivals_
+  std::vector<int64_t> starts_of_;       // [group size, local experts]: rows of rows_RD
+  std::vector<RowStart> starts_;         // of each copy of each expert; what near ranks tell is unknown
+  int64_t to_near_ = 0, from_near_ = 0;  // rows
 };
 
 AllToAllPlan::AllToAllPlan(const Neighbourhood& ranks, const Routing& routing, const std::vector<int64_t>& slot_counts,
@@ -88,18 +88,16 @@ void AllToAllPlan::place_arrivals(std::span<const int64_t> arriving) {
     }
   }
   received_.assign(ranks, 0);
-  of_near_.resize(ranks);
   int64_t arrived = 0;
   for (int g = 0; g < ranks; ++g) {
-    const bool far = ranks_.is_far(g) || all_on_wire_, near = ranks_.is_near(g);
+    const bool far = ranks_.is_far(g) || all_on_wire_;
     int64_t first = 0;
     for (int64_t e = 0; e < local; ++e) {
       const int64_t count = arriving[g * local + e], row = starts_of_[g * local + e];
       if (far && !all_on_wire_ && count > 0) arrivals_.push_back({arrived + first, row, count});
-      if (near && count > 0) of_near_[g].push_back({first, row, count});
       first += count;
     }
-    if (near) from_near_ += first;
+    if (ranks_.is_near(g)) from_near_ += first;
     if (!far) continue;
     received_[g] = first;
     arrived += first;
@@ -118,23 +116,17 @@ void AllToAllPlan::place_slots(const std::vector<int64_t>& slot_counts) {
       block[g] += slot_counts[e];
     }
   }
-  // What returns over the wire comes first, then what near ranks put there, then what never left.
+  // What returns over the wire comes first, then what never left.
   sent_.assign(ranks, 0);
-  block_start_.assign(ranks, 0);
+  std::vector<int64_t> block_start(ranks);  // row of the returned buffer at which each rank's begin
   for (int g = 0; g < ranks; ++g) {
+    if (ranks_.is_near(g)) to_near_ += block[g];
     if (!ranks_.is_far(g) && !all_on_wire_) continue;
     sent_[g] = block[g];
-    block_start_[g] = wire_rows;
+    block_start[g] = wire_rows;
     wire_rows += block[g];
   }
-  int64_t returned = wire_rows;
-  for (int g = 0; g < ranks; ++g) {
-    if (!ranks_.is_near(g)) continue;
-    block_start_[g] = returned;
-    returned += block[g];
-    to_near_ += block[g];
-  }
-  if (!all_on_wire_) block_start_[self] = returned;
+  if (!all_on_wire_) block_start[self] = wire_rows;
 
   const std::vector<int64_t>& own_experts = ranks_.experts_of(self);
   const int64_t local = static_cast<int64_t>(own_experts.size());
@@ -142,12 +134,12 @@ void AllToAllPlan::place_slots(const std::vector<int64_t>& slot_counts) {
   for (int64_t i = 0; i < local; ++i) {
     const int64_t e = own_experts[i];
     own_row[e] = starts_of_[self * local + i];
-    if (!all_on_wire_ && slot_counts[e] > 0) own_.push_back({block_start_[self] + next[e], own_row[e], slot_counts[e]});
+    if (!all_on_wire_ && slot_counts[e] > 0) own_.push_back({block_start[self] + next[e], own_row[e], slot_counts[e]});
   }
   for (int64_t e = 0; e < ranks_.placement.experts; ++e) {
     for (int c = 0; c < ranks_.expert_tensor; ++c) {
       const int g = ranks_.placement.owner[e] * ranks_.expert_tensor + c;
-      const int64_t row = block_start_[g] + next[e];
+      const int64_t row = block_start[g] + next[e];
       starts_.push_back({g == self && !all_on_wire_ ? stays_at(own_row[e]) : row, row});
     }
   }
@@ -161,16 +153,7 @@ RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& 
                   .places_XD = memory.all(width, options),
                   .wire_WD = memory.allocate(wire_rows, width, options),
                   .rows_RD = memory.allocate(rows, width, options)};
-  // Near ranks tell each other where the rows for each of their experts begin.
-  const int64_t local = static_cast<int64_t>(counts.size()), first = memory.row_of(landing.rows_RD);
-  std::vector<int64_t> outgoing, to, from;
-  for (const int g : ranks_.on_node()) {
-    const bool near = ranks_.is_near(g);
-    for (int64_t e = 0; near && e < local; ++e) outgoing.push_back(first + starts_of_[g * local + e]);
-    to.push_back(near ? local : 0);
-    from.push_back(near ? static_cast<int64_t>(ranks_.experts_of(g).size()) : 0);
-  }
-  const std::vector<int64_t> told = exchange_numbers(ranks_.node, outgoing, to, from);
+  const std::vector<int64_t> told = tell_near(memory.row_of(landing.rows_RD));
   std::vector<RowStart> starts = starts_;
   const int64_t wire_row = memory.row_of(landing.wire_WD);
   auto next = told.begin();
@@ -183,6 +166,22 @@ RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& 
   }
   index_slots(ids_N_, starts, landing.table);
   return landing;
+}
+
+// Where near ranks' rows begin for each of their experts, rank by rank; they learn the same of rows_RD, or of rows in
+// its order, at row `first` of all memory. Afterwards all of them are known to have come here.
+std::vector<int64_t> AllToAllPlan::tell_near(int64_t first) const {
+  const int64_t local = static_cast<int64_t>(counts.size());
+  std::vector<int64_t> outgoing, to, from;
+  for (const int g : ranks_.on_node()) {
+    const bool near = ranks_.is_near(g);
+    for (int64_t e = 0; near && e < local; ++e) outgoing.push_back(first + starts_of_[g * local + e]);
+    to.push_back(near ? local : 0);
+    from.push_back(near ? static_cast<int64_t>(ranks_.experts_of(g).size()) : 0);
+  }
+  std::vector<int64_t> told = exchange_numbers(ranks_.node, outgoing, to, from);
+  ranks_.memory->all_have_come();
+  return told;
 }
 
 // Rows of far ranks. It ends when all ranks have come to it, so that what near ones put into each other's memory before
@@ -204,36 +203,51 @@ RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::
   };
 }
 
-RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const {
-  const int64_t returning = table.returned.numel(), width = rows_RD.size(1);
-  returned_SD = ranks_.any_near() ? ranks_.memory->allocate(returning, width, rows_RD.options())
-                                  : at::empty({returning, width}, rows_RD.options());
-  if (all_on_wire_) return ends(over_wire(rows_RD, received_, returned_SD, sent_, 0));
-  if (ranks_.any_near()) place_returning(rows_RD, returned_SD);
+RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, Returned& returned) const {
+  if (ranks_.any_near()) return collect_in_place(rows_RD, returned);
+  const int64_t width = rows_RD.size(1);
+  returned = {at::empty({table.returned.numel(), width}, rows_RD.options()), table, {}};
+  if (all_on_wire_) return ends(over_wire(rows_RD, received_, returned.rows_SD, sent_, 0));
   const at::Tensor leaving = at::empty({sum_of(received_), width}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
-  Arrival wait = ends(over_wire(leaving, received_, returned_SD.narrow(0, 0, wire_rows), sent_, from_near_));
-  copy_segments_reversed(rows_RD, returned_SD, own_);
+  Arrival wait = ends(over_wire(leaving, received_, returned.rows_SD.narrow(0, 0, wire_rows), sent_, 0));
+  copy_segments_reversed(rows_RD, returned.rows_SD, own_);
   return wait;
 }
 
-// Near ranks tell each other where what returns begins, and put it there.
-void AllToAllPlan::place_returning(const at::Tensor& rows_RD, const at::Tensor& returned_SD) const {
-  const int64_t first = ranks_.memory->row_of(returned_SD);
-  std::vector<int64_t> outgoing, ones;
-  for (const int g : ranks_.on_node()) {
-    ones.push_back(ranks_.is_near(g) ? 1 : 0);
-    if (ranks_.is_near(g)) outgoing.push_back(first + block_start_[g]);
-  }
-  const std::vector<int64_t> told = exchange_numbers(ranks_.node, outgoing, ones, ones);
-  std::vector<RowSegment> segments;
-  auto next = told.begin();
-  for (const int g : ranks_.on_node()) {
-    if (!ranks_.is_near(g)) continue;
-    for (const RowSegment& s : of_near_[g]) segments.push_back({*next + s.a, s.b, s.count});
-    ++next;
-  }
-  copy_segments_reversed(rows_RD, ranks_.memory->all(rows_RD.size(1), rows_RD.options()), segments);
+// Near ranks read each other's rows, and each its own, where the experts left them.
+RowExchange::Arrival AllToAllPlan::collect_in_place(const at::Tensor& rows_RD, Returned& returned) const {
+  const SharedMemory& memory = *ranks_.memory;
+  const int64_t width = rows_RD.size(1);
+  at::Tensor own_RD = rows_RD;
+  if (!memory.holds(rows_RD)) own_RD = memory.allocate(rows, width, rows_RD.options()).copy_(rows_RD);
+  const at::Tensor arriving = memory.allocate(wire_rows, width, rows_RD.options());
+  const at::Tensor leaving = at::empty({sum_of(received_), width}, rows_RD.options());
+  copy_segments_reversed(rows_RD, leaving, arrivals_);
+  returned = {memory.all(width, rows_RD.options()), table, {own_RD, arriving}};
+  return [this, &returned, wait = ends(over_wire(leaving, received_, arriving, sent_, from_near_))] {
+    wait();
+    const SharedMemory& all = *ranks_.memory;
+    const int64_t own_row = all.row_of(returned.lent[0]), wire_row = all.row_of(returned.lent[1]);
+    const int64_t local = static_cast<int64_t>(counts.size()), self = ranks_.group.rank();
+    const std::vector<int64_t> told = tell_near(own_row);
+    std::vector<RowStart> starts = starts_;
+    auto next = told.begin();
+    for (int g = 0; g < ranks_.group.size(); ++g) {
+      auto own_next = starts_of_.begin() + self * local;
+      for (const int64_t e : ranks_.experts_of(g)) {
+        int64_t& row = starts[e * ranks_.expert_tensor + g % ranks_.expert_tensor].returned;
+        if (ranks_.is_near(g)) row = *next++;
+        if (ranks_.is_far(g)) row += wire_row;
+        if (g == self) row = own_row + *own_next++;
+      }
+    }
+    index_slots(ids_N_, starts, returned.table);
+  };
+}
+
+void AllToAllPlan::have_read(const Returned& returned) const {
+  for (const at::Tensor& rows : returned.lent) ranks_.memory->retire(rows);
 }
 
 }  // namespace

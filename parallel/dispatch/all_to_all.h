@@ -3,10 +3,10 @@
 // expert axis · expert_tensor + index along expert_tensor.
 //
 // Plans exchange counts (one int64 for each pair of a source and a local expert), calls rows. Ranks that
-// share memory write them straight into their places there, in both directions; only messages say where these are, and
-// that all is written. Other rows are gathered, sent and put in order. Rows that stay on their rank do not pass through
-// the wire's buffers, unless the rank holds a single expert and shares no memory: then what arrives is in order
-// already.
+// share memory write rows straight into their places at the experts, and read what returns where the experts left it;
+// only messages say where these are, and that all is written. Other rows are gathered, sent and put in order. Rows that
+// stay on their rank do not pass through the wire's buffers, unless the rank holds a single expert and shares no
+// memory: then what arrives is in order already.
 #pragma once
 
 #include "parallel/dispatch/row_dispatcher.h"

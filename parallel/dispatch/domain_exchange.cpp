@@ -97,9 +97,9 @@ RowExchange::Arrival DomainExchange::deliver(const at::Tensor& wire_WD, const at
   return ends(group_.all_to_all(wire_WD, outgoing_.rows, rows_UD, rows_from_));
 }
 
-RowExchange::Arrival DomainExchange::collect(const at::Tensor& rows_UD, at::Tensor& returned_MD) const {
-  returned_MD = at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options());
-  return ends(group_.all_to_all(rows_UD, rows_from_, returned_MD, outgoing_.rows));
+RowExchange::Arrival DomainExchange::collect(const at::Tensor& rows_UD, Returned& returned) const {
+  returned = {at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options()), table, {}};
+  return ends(group_.all_to_all(rows_UD, rows_from_, returned.rows_SD, outgoing_.rows));
 }
 
 at::Tensor DomainExchange::send_weights(const at::Tensor& weights_N) const {

@@ -22,7 +22,7 @@ class DomainExchange : public RowExchange {
                                                                  const DomainExperts& experts, c10::Device device);
 
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_UD) const override;
-  Arrival collect(const at::Tensor& rows_UD, at::Tensor& returned_MD) const override;
+  Arrival collect(const at::Tensor& rows_UD, Returned& returned) const override;
 
   // Of the rows that arrived, over the domain's experts, without weights.
   const Routing& arrived() const { return arrived_; }

@@ -25,8 +25,8 @@ class LocalPlan : public RowExchange {
   Arrival deliver(const at::Tensor& /*wire_WD*/, const at::Tensor& /*rows_RD*/) const override {
     return [] {};
   }
-  Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const override {
-    returned_SD = rows_RD;
+  Arrival collect(const at::Tensor& rows_RD, Returned& returned) const override {
+    returned = {rows_RD, table, {}};
     return [] {};
   }
 };

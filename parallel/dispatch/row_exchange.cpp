@@ -35,12 +35,12 @@ void begin_delivery(const RowExchange& plan, const RowExchange::Landing& landing
 void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {
   SY_CHECK(plan.collecting == nullptr);
   SY_CHECK_EQ(rows_RD.size(0), plan.rows);
-  plan.collecting = plan.collect(rows_RD.contiguous(), plan.returning_SD);
+  plan.collecting = plan.collect(rows_RD.contiguous(), plan.returning);
 }
 
-at::Tensor end_collection(const RowExchange& plan) {
+RowExchange::Returned end_collection(const RowExchange& plan) {
   finish(plan.collecting);
-  return std::exchange(plan.returning_SD, at::Tensor());
+  return std::exchange(plan.returning, {});
 }
 
 at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
@@ -51,9 +51,10 @@ at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
   return landing.rows_RD;
 }
 
-at::Tensor sum_returned(const RowExchange& plan, const at::Tensor& returned_SD, const at::Tensor& weights_N) {
-  at::Tensor y_TD = at::empty({plan.table.tokens(), returned_SD.size(1)}, returned_SD.options());
-  sum_rows(returned_SD, plan.table, weights_N, y_TD);
+at::Tensor sum_returned(const RowExchange& plan, const RowExchange::Returned& returned, const at::Tensor& weights_N) {
+  at::Tensor y_TD = at::empty({plan.table.tokens(), returned.rows_SD.size(1)}, returned.rows_SD.options());
+  sum_rows(returned.rows_SD, returned.table, weights_N, y_TD);
+  plan.have_read(returned);
   return y_TD;
 }
 
@@ -102,18 +103,23 @@ class EndCombine : public torch::autograd::Function<EndCombine> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& /*token_RD*/, const at::Tensor& weights_N,
                             const RowExchangePointer& plan) {
     const at::Tensor weights = weights_N.contiguous();
-    const at::Tensor returned_SD = end_collection(*plan);
-    context->save_for_backward({returned_SD, weights});
+    const RowExchange::Returned returned = end_collection(*plan);
+    variable_list saved{weights, returned.rows_SD, returned.table.returned};
+    saved.insert(saved.end(), returned.lent.begin(), returned.lent.end());
+    context->save_for_backward(saved);
     context->saved_data["plan"] = hold(plan);
-    return sum_returned(*plan, returned_SD, weights);
+    return sum_returned(*plan, returned, weights);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const RowExchangePointer plan = held(context->saved_data["plan"]);
     const variable_list saved = context->get_saved_variables();
+    const at::Tensor &weights = saved[0], &returned_SD = saved[1];
     const at::Tensor g_TD = gradients[0].contiguous();
-    const RowExchange::Landing landing = plan->land(g_TD.size(1), g_TD.options());
-    at::Tensor dweights_N = at::empty_like(saved[1]);
-    spread_weighted_rows(g_TD, saved[1], saved[0], landing.table, landing.places_XD, landing.rows_RD, dweights_N);
+    RowExchange::Landing landing = plan->land(g_TD.size(1), g_TD.options());
+    landing.table.returned = saved[2];
+    at::Tensor dweights_N = at::empty_like(weights);
+    spread_weighted_rows(g_TD, weights, returned_SD, landing.table, landing.places_XD, landing.rows_RD, dweights_N);
+    plan->have_read({returned_SD, landing.table, {saved.begin() + 3, saved.end()}});
     begin_delivery(*plan, landing);
     if (!context->needs_input_grad(0)) finish(plan->delivering);  // no BeginCombine will
     return {landing.rows_RD, dweights_N, at::Tensor()};

@@ -31,9 +31,16 @@ class RowExchange : public DispatchPlan {
   // rows_RD has the rows that stay on this rank in place already; sends wire_WD to the experts elsewhere and puts what
   // arrives from other ranks into rows_RD.
   virtual Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const = 0;
-  // The experts' rows back at their tokens: in a returned_SD that it provides, one row for each copy of a slot, at
-  // table.returned.
-  virtual Arrival collect(const at::Tensor& rows_RD, at::Tensor& returned_SD) const = 0;
+  // The experts' rows for the slots of this rank's tokens, once it has ended: one of rows_SD for each copy of a slot,
+  // at table.returned. They may lie in other ranks' memory, and this rank's be read by others: `lent` keeps what is.
+  struct Returned {
+    at::Tensor rows_SD;
+    SlotTable table;
+    std::vector<at::Tensor> lent;
+  };
+  virtual Arrival collect(const at::Tensor& rows_RD, Returned& returned) const = 0;
+  // After rows were read, each time: what is lent is kept until the other ranks have read it as well.
+  virtual void have_read(const Returned& /*returned*/) const {}
 
   SlotTable table;
   int64_t wire_rows = 0;        // that take the wire
@@ -42,7 +49,7 @@ class RowExchange : public DispatchPlan {
 
   // Under way between the beginning and the end of a function; of each kind at most one at a time.
   mutable Arrival delivering, collecting;
-  mutable at::Tensor returning_SD;  // what collecting fills
+  mutable Returned returning;  // what collecting fills
 };
 
 using RowExchangePointer = std::shared_ptr<const RowExchange>;

@@ -133,6 +133,10 @@ class SharedMemory::Segments {
     book_.give_back(data - base_ - rank_ * reserved_);
   }
 
+  bool own(const char* data) const {
+    const char* const begin = base_ + rank_ * reserved_;
+    return data >= begin && data < begin + reserved_;
+  }
   char* base() const { return base_; }
   int64_t bytes() const { return ranks_ * reserved_; }
 
@@ -184,6 +188,13 @@ int64_t SharedMemory::row_of(const at::Tensor& allocated) const {
   const int64_t offset = static_cast<const char*>(allocated.const_data_ptr()) - segments_->base();
   SY_CHECK_EQ(offset % row_bytes, 0);
   return offset / row_bytes;
+}
+
+bool SharedMemory::holds(const at::Tensor& rows_RD) const {
+  if (!rows_RD.is_cpu() || !rows_RD.is_contiguous()) return false;
+  const auto* data = static_cast<const char*>(rows_RD.const_data_ptr());
+  const int64_t row_bytes = rows_RD.size(1) * static_cast<int64_t>(rows_RD.element_size());
+  return rows_RD.numel() == 0 || (segments_->own(data) && (data - segments_->base()) % row_bytes == 0);
 }
 
 }  // namespace switchyard

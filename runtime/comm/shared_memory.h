@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <absl/status/statusor.h>
@@ -28,12 +30,20 @@ class SharedMemory {
   // allocate() begins is the same number on every rank.
   at::Tensor all(int64_t width, const at::TensorOptions& options) const;
   int64_t row_of(const at::Tensor& allocated) const;
+  // Whether a contiguous matrix lies in this rank's segment, whole rows from the beginning of one on.
+  bool holds(const at::Tensor& rows_RD) const;
+
+  // Keeps a tensor that other ranks may still be reading, until they have come to a point behind: an exchange of
+  // messages with all of them that began after this call.
+  void retire(at::Tensor tensor) const { retired_.push_back(std::move(tensor)); }
+  void all_have_come() const { retired_.clear(); }
 
  private:
   class Segments;
   explicit SharedMemory(std::shared_ptr<Segments> segments) : segments_(std::move(segments)) {}
 
   std::shared_ptr<Segments> segments_;  // shared with the tensors
+  mutable std::vector<at::Tensor> retired_;
 };
 
 }  // namespace switchyard

@@ -45,8 +45,8 @@ TEST(LayerBench, BytesByTierAddUpToAllRows) {
   EXPECT_EQ(alone.bytes.node + alone.bytes.remote, 0);
   const LayerBench spread = bench(small(), 4, {0, 0, 1, 1});
   // Ranks also tell the three others how many rows each of two experts gets, in 8 bytes; and the one that shares their
-  // memory where these rows begin, and where what returns does, forward and backward.
-  const double counts = 3 * 2 * 8, places = 2 * (2 + 1) * 8;
+  // memory where these rows begin, and where what the experts made of them does, forward and backward.
+  const double counts = 3 * 2 * 8, places = 2 * 2 * 2 * 8;
   EXPECT_EQ(spread.bytes.own + spread.bytes.node + spread.bytes.remote, all + counts + places);
   EXPECT_GT(spread.bytes.node, 0);
   EXPECT_GT(spread.bytes.remote, spread.bytes.node);  // two ranks there, one here

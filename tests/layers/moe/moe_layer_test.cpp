@@ -55,12 +55,12 @@ std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) 
       std::move(shared), std::move(shared_gate), mesh.shape().dispatch_chunks);
 }
 
-void run(const Case& c, const MeshShape& shape, Result& result) {
+void run(const Case& c, const MeshShape& shape, Result& result, const std::vector<int>& nodes = {}) {
   const GlobalBatch batch = GlobalBatch::make(c.tokens, kWidth, 2, 1, Skew::kUniform, false, at::kDouble);
   result.y.resize(shape.ranks());
   result.dx.resize(shape.ranks());
   result.losses.resize(shape.ranks());
-  run_mesh(shape, [&](const Mesh& mesh) {
+  const auto body = [&](const Mesh& mesh) {
     const int rank = mesh.world().rank();
     const auto [data_begin, data_end] = cut(c.tokens, shape.data, mesh.index(Axis::kData));
     const auto [begin, end] = cut(data_end - data_begin, shape.tensor, mesh.index(Axis::kTensor));
@@ -79,7 +79,8 @@ void run(const Case& c, const MeshShape& shape, Result& result) {
     result.losses[rank] = output.auxiliary_loss.item<double>();
     result.gradients.add(layer->parameters());
     if (rank == 0) result.statistics = layer->statistics();
-  });
+  };
+  run_mesh(shape, body, nodes);
 }
 
 double total(const std::vector<double>& values) {
@@ -213,6 +214,28 @@ TEST(MoeLayer, ExpertsComputeAsManyRowsAsTheirCapacity) {
     at::removeCallback(handle);
     EXPECT_EQ(rows, std::vector<int64_t>{3 * 30}) << "1.5 · 30 · 2 / 3 each";
   });
+}
+
+// What experts give is read where it lies, sent, or both, in several parts that are under way at once.
+TEST(MoeLayer, GivesTheSameBitsWhateverMemoryRanksShare) {
+  const Case c{.tokens = 61, .config = {.experts = 6, .experts_per_token = 3, .expert_width = 16, .router = {}}};
+  for (const int64_t chunks : {1, 3}) {
+    for (MeshShape shape : {mesh_shape(4, 1, 4), mesh_shape(4, 1, 2, 2)}) {
+      shape.dispatch_chunks = chunks;
+      Result apart;
+      run(c, shape, apart, {0, 1, 2, 3});
+      for (const std::vector<int>& nodes : {std::vector<int>{}, {0, 0, 1, 1}, {0, 1, 0, 1}, {0, 1, 1, 1}}) {
+        Result part;
+        run(c, shape, part, nodes);
+        EXPECT_TRUE(at::equal(at::cat(part.y), at::cat(apart.y)));
+        EXPECT_TRUE(at::equal(at::cat(part.dx), at::cat(apart.dx)));
+        for (const auto& [name, gradient] : apart.gradients.whole()) {
+          if (name == "moe.router") continue;  // added up in the order in which ranks come to it
+          EXPECT_TRUE(at::equal(part.gradients.whole().at(name), gradient)) << name;
+        }
+      }
+    }
+  }
 }
 
 // Fewer tokens than ranks: some have none, and some experts get none.

@@ -35,6 +35,34 @@ TEST(SharedMemory, GrowsToWhatIsInUseAtOnce) {
   });
 }
 
+TEST(SharedMemory, KeepsWhatIsRetiredUntilAllHaveCome) {
+  run_ranks(1, [](Communicator& world) {
+    const auto memory = value_or_throw(SharedMemory::create(world));
+    at::Tensor lent = memory->allocate(4, 8, at::kFloat).fill_(3);
+    const void* const place = lent.const_data_ptr();
+    memory->retire(lent);
+    lent.reset();
+    EXPECT_NE(memory->allocate(4, 8, at::kFloat).const_data_ptr(), place);
+    memory->all_have_come();
+    EXPECT_EQ(memory->allocate(4, 8, at::kFloat).const_data_ptr(), place);
+  });
+}
+
+TEST(SharedMemory, HoldsWholeRowsOfItsOwn) {
+  run_ranks(2, [](Communicator& world) {
+    const auto memory = value_or_throw(SharedMemory::create(world));
+    const at::Tensor rows = memory->allocate(4, 8, at::kFloat);
+    EXPECT_TRUE(memory->holds(rows));
+    EXPECT_TRUE(memory->holds(rows.narrow(0, 1, 2)));
+    EXPECT_FALSE(memory->holds(rows.narrow(1, 2, 4)));
+    EXPECT_FALSE(memory->holds(rows.view({-1}).narrow(0, 4, 8).view({1, 8})));
+    EXPECT_FALSE(memory->holds(at::zeros({4, 8})));
+    const int64_t others =
+        memory->row_of(rows) + (world.rank() == 0 ? 1 : -1) * (memory->all(8, at::kFloat).size(0) / 2);
+    EXPECT_FALSE(memory->holds(memory->all(8, at::kFloat).narrow(0, others, 4)));
+  });
+}
+
 TEST(SharedMemory, OutlivesItsMakerInATensor) {
   at::Tensor left;
   run_ranks(1, [&](Communicator& world) {
