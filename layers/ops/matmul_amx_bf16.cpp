@@ -97,6 +97,14 @@ void multiply_panels(const Bf16* a, int64_t a_stride, int64_t a_step, const Bf16
   }
 }
 
+void load_sums(const float* from) {
+  asm volatile("" : : : "memory");
+  _tile_loadd(0, from, kPanel * sizeof(float));
+  _tile_loadd(1, from + kTile, kPanel * sizeof(float));
+  _tile_loadd(2, from + kTile * kPanel, kPanel * sizeof(float));
+  _tile_loadd(3, from + kTile * kPanel + kTile, kPanel * sizeof(float));
+}
+
 // c = a·op(b) of bf16 numbers, whole panels of columns and steps, rows of a read where they lie.
 class RowsProduct {
  public:
@@ -118,6 +126,12 @@ class RowsProduct {
 
  private:
   static constexpr int64_t kPackedNumbers = 512 * 512;  // of b, which stay in the second-level cache
+  static constexpr int64_t kPartSteps = 16;              // of a panel of a, which the first-level cache holds
+
+  struct Target {
+    Bf16* to;
+    int64_t rows;
+  };
 
   void multiply(int64_t column, int64_t columns) {
     const int64_t panels = columns / kPanel, steps = p_.k / kStep, panel_size = steps * kStepSize;
@@ -133,21 +147,32 @@ class RowsProduct {
         }
       }
     }
-    const int64_t fetched = share_of(p_.k, panels * steps), written = share_of(kPanel, steps);
+    const int64_t fetched = share_of(p_.k, panels * steps);
+    auto* const unfinished =
+        reinterpret_cast<float*>(room<struct Unfinished>(panels * kBlockSize * (sizeof(float) / sizeof(Bf16))));
     for (int64_t row = 0; row < p_.m; row += kPanel) {
       const Source rows = whole_panel(row);
       fetch_from(row + kPanel);
-      for (int64_t j = 0; j < panels; ++j) {
-        zero_sums();
-        multiply_panels(rows.data, rows.stride, kStep, packed + j * panel_size, steps, [&] {
-          write(written);
-          fetch(fetched);
-        });
-        outgoing_ = sums_ + (outgoing_ == sums_ ? kBlockSize : 0);
-        store_sums(outgoing_);
-        to_ = c_ + row * p_.ldc + column + j * kPanel;
-        row_ = 0;
-        rows_ = std::min(kPanel, p_.m - row);
+      for (int64_t step = 0; step < steps; step += kPartSteps) {
+        const int64_t count = std::min(kPartSteps, steps - step), written = share_of(kPanel, count);
+        for (int64_t j = 0; j < panels; ++j) {
+          float* const sums = unfinished + j * kBlockSize;
+          if (step == 0) {
+            zero_sums();
+          } else {
+            load_sums(sums);
+          }
+          multiply_panels(rows.data + step * kStep, rows.stride, kStep, packed + j * panel_size + step * kStepSize,
+                          count, [&] {
+                            write(written);
+                            fetch(fetched);
+                          });
+          if (step + count < steps) {
+            store_sums(sums);
+          } else {
+            finish({c_ + row * p_.ldc + column + j * kPanel, std::min(kPanel, p_.m - row)});
+          }
+        }
       }
     }
   }
@@ -176,13 +201,20 @@ class RowsProduct {
     }
   }
 
-  // Rows of the block before this one are rounded and written while the tiles work.
+  // The block's sums leave the tiles; its rows are rounded and written while the tiles work on others.
+  void finish(const Target& target) {
+    write(kPanel);
+    outgoing_ = sums_ + (outgoing_ == sums_ ? kBlockSize : 0);
+    store_sums(outgoing_);
+    target_ = target;
+    written_ = 0;
+  }
   void write(int64_t count) {
-    for (const int64_t end = std::min(rows_, row_ + count); row_ < end; ++row_) {
-      const float* const sums = outgoing_ + row_ * kPanel;
+    for (const int64_t end = std::min(target_.rows, written_ + count); written_ < end; ++written_) {
+      const float* const sums = outgoing_ + written_ * kPanel;
       const auto numbers =
           reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_load_ps(sums + kTile), _mm512_load_ps(sums)));
-      Bf16* const to = to_ + row_ * p_.ldc;
+      Bf16* const to = target_.to + written_ * p_.ldc;
       if (passing_) {
         _mm512_stream_si512(reinterpret_cast<__m512i*>(to), numbers);
       } else {
@@ -198,8 +230,8 @@ class RowsProduct {
   const bool passing_;
   alignas(64) float sums_[2 * kBlockSize];  // of the block that is multiplied and of the one before
   float* outgoing_ = sums_;
-  Bf16* to_ = nullptr;
-  int64_t row_ = 0, rows_ = 0;
+  Target target_{nullptr, 0};
+  int64_t written_ = 0;
   int64_t fetch_row_ = 0, fetch_end_ = 0, fetch_at_ = 0;
 };
 
