@@ -54,7 +54,8 @@ absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const
                                                   Communicator& world, const Tell& tell) {
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
-  if (config.parallel.shared_memory && config.model.moe.experts > 0 && device.is_cpu()) {
+  const bool uses_memory = shape.dispatcher != DispatcherKind::kDeduplicated;
+  if (config.parallel.shared_memory && uses_memory && config.model.moe.experts > 0 && device.is_cpu()) {
     SY_RETURN_IF_ERROR(share_memory(*mesh, tell));
   }
   const bool by_trial = config.parallel.dispatcher == "auto", by_model = config.parallel.dispatch_chunks == 0;

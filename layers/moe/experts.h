@@ -47,7 +47,7 @@ class Experts {
 
  private:
   Activation activation_;
-  bool recompute_;  // pre-activations, in backward
+  bool recompute_;              // pre-activations, in backward
   const SharedMemory* memory_;  // for what other ranks of the host read; may be null
   int64_t local_experts_;
   // Null on a rank without experts, unless shared; shared ones are stacks of one.

@@ -1,7 +1,8 @@
 // Tiles of Intel's AMX, shared by the products made of them (matmul_amx_*.cpp). Included inside those sources' target
-// pragma alone; nothing here leaves them.
+// pragma alone, what this includes before it; nothing here leaves them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -127,6 +128,32 @@ struct Outgoing {
       __builtin_prefetch(after + row * block.stride + kTile, 1);
     }
   }
+};
+
+// Brings rows into the second-level cache, a few cache lines at a time.
+class Fetching {
+ public:
+  Fetching() = default;
+  // `rows` of `bytes` each, `stride` bytes apart.
+  Fetching(const void* first, int64_t stride, int64_t rows, int64_t bytes)
+      : row_(static_cast<const char*>(first)), stride_(stride), rows_(rows), bytes_(bytes) {}
+
+  int64_t cache_lines() const { return rows_ * share_of(bytes_, kCacheLine); }
+  void fetch(int64_t cache_lines) {
+    for (; cache_lines > 0 && rows_ > 0; --cache_lines) {
+      _mm_prefetch(row_ + at_, _MM_HINT_T1);
+      at_ += kCacheLine;
+      if (at_ < bytes_) continue;
+      at_ = 0;
+      row_ += stride_;
+      --rows_;
+    }
+  }
+
+ private:
+  static constexpr int64_t kCacheLine = 64;
+  const char* row_ = nullptr;
+  int64_t stride_ = 0, rows_ = 0, bytes_ = 0, at_ = 0;
 };
 
 struct Free {

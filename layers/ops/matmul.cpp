@@ -34,9 +34,9 @@ std::optional<ProductType> product_type(at::ScalarType in, at::ScalarType out) {
 }
 
 // Products by our AMX tiles beside oneDNN's, on a Xeon whose core is quiet: fp32 ones 1.3 to 1.7 times as fast
-// (attention's small ones 0.8 to 1.5 times), weight gradients of bf16 twice, other bf16 ones of an expert's sizes 1.3
-// to 1.6 times, where rows come from memory; those of a very long inner dimension were slower. A fixed rule, so that
-// bits do not depend on timing.
+// (attention's small ones 0.8 to 1.5 times), weight gradients of bf16 twice, other bf16 ones 1.3 to 1.6 times where
+// rows come from memory and not from a cache. With a longer inner dimension they were slower, and fewer rows do not pay
+// for packing b. A fixed rule, so that bits do not depend on timing; those of bf16 differ between few rows and many.
 bool tiles_are_faster(const Product& p) {
   constexpr int64_t kLongestInner = 2048, kFewestRows = 64;
   if (p.type == ProductType::kFp32) return amx_available();

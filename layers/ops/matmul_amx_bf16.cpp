@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 
 #include <immintrin.h>
 
@@ -81,8 +84,9 @@ void pack_rows(const Source& from, Bf16* out) {
   }
 }
 
-// Adds the product of a panel of a, whose tiles lie as `a` says, and a packed one of b to the sums; beside(step) is
-// called in every step. Panels of a meet one of b after the other: the first-level cache is to hold a's.
+// Adds the product of a panel of a and a packed one of b to the sums; `beside` is called in every step. a's rows are
+// a_stride numbers apart, its steps a_step. A panel of a meets one of b after the other: the first-level cache is to
+// hold a's.
 template <typename Beside>
 void multiply_panels(const Bf16* a, int64_t a_stride, int64_t a_step, const Bf16* b, int64_t steps,
                      const Beside& beside) {
@@ -117,8 +121,7 @@ class RowsProduct {
 
   void run() {
     configure_tiles();
-    const int64_t columns = std::max(kPanel, kPackedNumbers / p_.k / kPanel * kPanel);
-    for (int64_t column = 0; column < p_.n; column += columns) multiply(column, std::min(columns, p_.n - column));
+    for (int64_t column = 0; column < p_.n; column += columns_) multiply(column, std::min(columns_, p_.n - column));
     write(kPanel);
     if (passing_) _mm_sfence();
     _tile_release();
@@ -126,7 +129,7 @@ class RowsProduct {
 
  private:
   static constexpr int64_t kPackedNumbers = 512 * 512;  // of b, which stay in the second-level cache
-  static constexpr int64_t kPartSteps = 16;              // of a panel of a, which the first-level cache holds
+  static constexpr int64_t kPartSteps = 16;             // of a panel of a, which the first-level cache holds
 
   struct Target {
     Bf16* to;
@@ -135,11 +138,10 @@ class RowsProduct {
 
   void multiply(int64_t column, int64_t columns) {
     const int64_t panels = columns / kPanel, steps = p_.k / kStep, panel_size = steps * kStepSize;
-    Bf16* const packed = room<RowsProduct>(panels * panel_size);
     for (int64_t j = 0; j < panels; ++j) {
       for (int64_t s = 0; s < steps; ++s) {
         const int64_t line = column + j * kPanel, inner = s * kStep;
-        Bf16* const out = packed + j * panel_size + s * kStepSize;
+        Bf16* const out = packed_ + j * panel_size + s * kStepSize;
         if (p_.transpose_b) {
           pack_transposed({b_ + line * p_.ldb + inner, p_.ldb}, out);
         } else {
@@ -148,24 +150,25 @@ class RowsProduct {
       }
     }
     const int64_t fetched = share_of(p_.k, panels * steps);
-    auto* const unfinished =
-        reinterpret_cast<float*>(room<struct Unfinished>(panels * kBlockSize * (sizeof(float) / sizeof(Bf16))));
     for (int64_t row = 0; row < p_.m; row += kPanel) {
       const Source rows = whole_panel(row);
-      fetch_from(row + kPanel);
+      // The next rows come from memory while the tiles work.
+      const int64_t next = std::min(row + kPanel, p_.m);
+      fetching_ =
+          Fetching(a_ + next * p_.lda, p_.lda * sizeof(Bf16), std::min(kPanel, p_.m - next), p_.k * sizeof(Bf16));
       for (int64_t step = 0; step < steps; step += kPartSteps) {
         const int64_t count = std::min(kPartSteps, steps - step), written = share_of(kPanel, count);
         for (int64_t j = 0; j < panels; ++j) {
-          float* const sums = unfinished + j * kBlockSize;
+          float* const sums = unfinished_ + j * kBlockSize;
           if (step == 0) {
             zero_sums();
           } else {
             load_sums(sums);
           }
-          multiply_panels(rows.data + step * kStep, rows.stride, kStep, packed + j * panel_size + step * kStepSize,
+          multiply_panels(rows.data + step * kStep, rows.stride, kStep, packed_ + j * panel_size + step * kStepSize,
                           count, [&] {
                             write(written);
-                            fetch(fetched);
+                            fetching_.fetch(fetched);
                           });
           if (step + count < steps) {
             store_sums(sums);
@@ -178,27 +181,10 @@ class RowsProduct {
   }
 
   // Rows from `row` on, or a copy of the last ones with room for a panel.
-  Source whole_panel(int64_t row) const {
+  Source whole_panel(int64_t row) {
     if (p_.m - row >= kPanel) return {a_ + row * p_.lda, p_.lda};
-    Bf16* const copy = room<Source>(kPanel * p_.k);
-    for (int64_t r = row; r < p_.m; ++r) std::copy_n(a_ + r * p_.lda, p_.k, copy + (r - row) * p_.k);
-    return {copy, p_.k};
-  }
-
-  // The next rows of a come from memory while the tiles work.
-  void fetch_from(int64_t row) {
-    fetch_row_ = row;
-    fetch_end_ = std::min(row + kPanel, p_.m);
-    fetch_at_ = 0;
-  }
-  void fetch(int64_t cache_lines) {
-    for (; cache_lines > 0 && fetch_row_ < fetch_end_; --cache_lines) {
-      _mm_prefetch(a_ + fetch_row_ * p_.lda + fetch_at_, _MM_HINT_T1);
-      fetch_at_ += kStep;
-      if (fetch_at_ < p_.k) continue;
-      fetch_at_ = 0;
-      ++fetch_row_;
-    }
+    for (int64_t r = row; r < p_.m; ++r) std::copy_n(a_ + r * p_.lda, p_.k, last_rows_ + (r - row) * p_.k);
+    return {last_rows_, p_.k};
   }
 
   // The block's sums leave the tiles; its rows are rounded and written while the tiles work on others.
@@ -228,11 +214,17 @@ class RowsProduct {
   const Bf16* const b_;
   Bf16* const c_;
   const bool passing_;
+  const int64_t columns_ = std::min(p_.n, std::max(kPanel, kPackedNumbers / p_.k / kPanel * kPanel));  // at a time
+  Bf16* const packed_ = room<struct PackedColumnsOfB>(columns_ * p_.k);
+  Bf16* const last_rows_ = room<struct LastRows>(kPanel * p_.k);
+  // Sums of blocks of which a part of the inner dimension is still to come.
+  float* const unfinished_ = reinterpret_cast<float*>(
+      room<struct Unfinished>(p_.k > kPartSteps * kStep ? columns_ * kPanel * (sizeof(float) / sizeof(Bf16)) : 0));
   alignas(64) float sums_[2 * kBlockSize];  // of the block that is multiplied and of the one before
   float* outgoing_ = sums_;
   Target target_{nullptr, 0};
   int64_t written_ = 0;
-  int64_t fetch_row_ = 0, fetch_end_ = 0, fetch_at_ = 0;
+  Fetching fetching_;
 };
 
 // c (+)= aᵀ·b. Both are packed, a part of the inner dimension at a time, in the order in which memory has them.
@@ -309,8 +301,8 @@ class WeightGradient {
   const Bf16* const a_;
   const Bf16* const b_;
   float* const c_;
-  Bf16* const packed_a_ = room<struct PackedRows>(kLines * kInner);
-  Bf16* const packed_b_ = room<struct PackedColumns>(kLines * kInner);
+  Bf16* const packed_a_ = room<struct PackedRowsOfA>(kLines * kInner);
+  Bf16* const packed_b_ = room<struct PackedColumnsOfB>(kLines * kInner);
   alignas(64) float sums_[2 * kBlockSize];  // of the block that is multiplied and of the one before
   Outgoing outgoing_{sums_, {}, nullptr};
 };

@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 
 #include <immintrin.h>
 
@@ -95,54 +98,18 @@ void pack_tile(const Lines& from, int64_t line, int64_t lines, int64_t inner, in
   for (int64_t i = 0; i < kTile; ++i) store(i, _mm512_castsi512_ps(half[0][i]), _mm512_castsi512_ps(half[1][i]));
 }
 
-int64_t steps_of(int64_t inner_count) {
-  return (inner_count + kStep - 1) / kStep;
-}
-
 // Lines from `line` on, kPanel of them where `lines` allows, between `inner` and inner + inner_count.
 struct Panel {
   Lines from;
   int64_t line, lines, inner, inner_count;
 
-  int64_t tiles() const { return 2 * steps_of(inner_count); }
+  int64_t tiles() const { return 2 * share_of(inner_count, kStep); }
   // Numbers that lack are zero.
   void pack(int64_t tile, Bf16* out) const {
     const int64_t step = tile / 2, half = tile % 2, begin = line + half * kTile;
     pack_tile(from, begin, lines - begin, inner + step * kStep, inner_count - step * kStep,
               out + step * kPanelStepSize + half * kTileSize);
   }
-};
-
-// Brings a panel's numbers into the second-level cache, a few cache lines at a time.
-class Fetching {
- public:
-  Fetching() = default;
-  explicit Fetching(const Panel& panel) {
-    const int64_t count = std::min(kPanel, panel.lines - panel.line);
-    if (count <= 0) return;
-    const bool one_by_one = panel.from.one_by_one;
-    row_ = reinterpret_cast<const char*>(panel.from.at(panel.line, panel.inner));
-    stride_ = panel.from.stride * sizeof(float);
-    rows_ = one_by_one ? count : panel.inner_count;
-    bytes_ = (one_by_one ? panel.inner_count : count) * sizeof(float);
-  }
-
-  int64_t cache_lines() const { return rows_ * ((bytes_ + kCacheLine - 1) / kCacheLine); }
-  void fetch(int64_t cache_lines) {
-    for (; cache_lines > 0 && rows_ > 0; --cache_lines) {
-      _mm_prefetch(row_ + at_, _MM_HINT_T1);
-      at_ += kCacheLine;
-      if (at_ < bytes_) continue;
-      at_ = 0;
-      row_ += stride_;
-      --rows_;
-    }
-  }
-
- private:
-  static constexpr int64_t kCacheLine = 64;
-  const char* row_ = nullptr;
-  int64_t stride_ = 0, rows_ = 0, bytes_ = 0, at_ = 0;
 };
 
 #define SY_LOAD_A(term)                            \
@@ -202,7 +169,7 @@ class Multiplication {
   struct Part {
     int64_t column, columns, inner, inner_count;
     int64_t panels() const { return share_of(columns, kPanel); }
-    int64_t steps() const { return steps_of(inner_count); }
+    int64_t steps() const { return share_of(inner_count, kStep); }
     int64_t tiles() const { return 2 * steps(); }  // of a panel
     int64_t packed_size() const { return steps() * kPanelStepSize; }
   };
@@ -264,7 +231,11 @@ class Multiplication {
   }
 
   void fetch(const Panel& panel, int64_t calls) {
-    fetching_ = Fetching(panel);
+    const int64_t lines = std::clamp<int64_t>(panel.lines - panel.line, 0, kPanel);
+    const bool one_by_one = panel.from.one_by_one;
+    fetching_ = Fetching(panel.from.at(panel.line, panel.inner), panel.from.stride * sizeof(float),
+                         one_by_one || lines == 0 ? lines : panel.inner_count,
+                         (one_by_one ? panel.inner_count : lines) * sizeof(float));
     fetch_share_ = share_of(fetching_.cache_lines(), calls);
   }
 

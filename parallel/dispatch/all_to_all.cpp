@@ -41,7 +41,7 @@ class AllToAllPlan : public RowExchange {
   Landing land(int64_t width, const at::TensorOptions& options) const override;
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const override;
   Arrival collect(const at::Tensor& rows_RD, Returned& returned) const override;
-  void have_read(const Returned& returned) const override;
+  void keep_lent(const Returned& returned) const override;
 
  private:
   void place_arrivals(std::span<const int64_t> arriving);
@@ -57,7 +57,8 @@ class AllToAllPlan : public RowExchange {
   std::vector<int64_t> sent_;            // rows to each rank over the wire
   std::vector<int64_t> received_;        // rows from each rank over the wire
   std::vector<RowSegment> arrivals_;     // a: row as it arrives, b: row of rows_RD; empty where all_on_wire_
-  std::vector<RowSegment> own_;          // a: row of the returned buffer, b: row of rows_RD; as arrivals_
+  std::vector<RowSegment> own_;          // a: row of the returned buffer, b: row of rows_RD; as arrivals_,
+                                         // and empty where any rank is near
   std::vector<int64_t> starts_of_;       // [group size, local experts]: rows of rows_RD
   std::vector<RowStart> starts_;         // of each copy of each expert; what near ranks tell is unknown
   int64_t to_near_ = 0, from_near_ = 0;  // rows
@@ -134,7 +135,8 @@ void AllToAllPlan::place_slots(const std::vector<int64_t>& slot_counts) {
   for (int64_t i = 0; i < local; ++i) {
     const int64_t e = own_experts[i];
     own_row[e] = starts_of_[self * local + i];
-    if (!all_on_wire_ && slot_counts[e] > 0) own_.push_back({block_start[self] + next[e], own_row[e], slot_counts[e]});
+    if (!all_on_wire_ && !ranks_.any_near() && slot_counts[e] > 0)
+      own_.push_back({block_start[self] + next[e], own_row[e], slot_counts[e]});
   }
   for (int64_t e = 0; e < ranks_.placement.experts; ++e) {
     for (int c = 0; c < ranks_.expert_tensor; ++c) {
@@ -143,7 +145,7 @@ void AllToAllPlan::place_slots(const std::vector<int64_t>& slot_counts) {
       starts_.push_back({g == self && !all_on_wire_ ? stays_at(own_row[e]) : row, row});
     }
   }
-  index_slots(ids_N_, starts_, table);
+  if (!ranks_.any_near()) index_slots(ids_N_, starts_, table);  // else each landing and collection does
 }
 
 RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& options) const {
@@ -206,12 +208,12 @@ RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::
 RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, Returned& returned) const {
   if (ranks_.any_near()) return collect_in_place(rows_RD, returned);
   const int64_t width = rows_RD.size(1);
-  returned = {at::empty({table.returned.numel(), width}, rows_RD.options()), table, {}};
-  if (all_on_wire_) return ends(over_wire(rows_RD, received_, returned.rows_SD, sent_, 0));
+  returned = {at::empty({table.returned.numel(), width}, rows_RD.options()), table, {}, {}};
+  if (all_on_wire_) return ends(over_wire(rows_RD, received_, returned.rows_XD, sent_, 0));
   const at::Tensor leaving = at::empty({sum_of(received_), width}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
-  Arrival wait = ends(over_wire(leaving, received_, returned.rows_SD.narrow(0, 0, wire_rows), sent_, 0));
-  copy_segments_reversed(rows_RD, returned.rows_SD, own_);
+  Arrival wait = ends(over_wire(leaving, received_, returned.rows_XD.narrow(0, 0, wire_rows), sent_, 0));
+  copy_segments_reversed(rows_RD, returned.rows_XD, own_);
   return wait;
 }
 
@@ -224,11 +226,11 @@ RowExchange::Arrival AllToAllPlan::collect_in_place(const at::Tensor& rows_RD, R
   const at::Tensor arriving = memory.allocate(wire_rows, width, rows_RD.options());
   const at::Tensor leaving = at::empty({sum_of(received_), width}, rows_RD.options());
   copy_segments_reversed(rows_RD, leaving, arrivals_);
-  returned = {memory.all(width, rows_RD.options()), table, {own_RD, arriving}};
+  returned = {memory.all(width, rows_RD.options()), table, own_RD, arriving};
   return [this, &returned, wait = ends(over_wire(leaving, received_, arriving, sent_, from_near_))] {
     wait();
     const SharedMemory& all = *ranks_.memory;
-    const int64_t own_row = all.row_of(returned.lent[0]), wire_row = all.row_of(returned.lent[1]);
+    const int64_t own_row = all.row_of(returned.lent_RD), wire_row = all.row_of(returned.arrived_WD);
     const int64_t local = static_cast<int64_t>(counts.size()), self = ranks_.group.rank();
     const std::vector<int64_t> told = tell_near(own_row);
     std::vector<RowStart> starts = starts_;
@@ -246,8 +248,8 @@ RowExchange::Arrival AllToAllPlan::collect_in_place(const at::Tensor& rows_RD, R
   };
 }
 
-void AllToAllPlan::have_read(const Returned& returned) const {
-  for (const at::Tensor& rows : returned.lent) ranks_.memory->retire(rows);
+void AllToAllPlan::keep_lent(const Returned& returned) const {
+  if (returned.lent_RD.defined()) ranks_.memory->retire(returned.lent_RD);
 }
 
 }  // namespace

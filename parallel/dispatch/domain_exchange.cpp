@@ -98,8 +98,8 @@ RowExchange::Arrival DomainExchange::deliver(const at::Tensor& wire_WD, const at
 }
 
 RowExchange::Arrival DomainExchange::collect(const at::Tensor& rows_UD, Returned& returned) const {
-  returned = {at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options()), table, {}};
-  return ends(group_.all_to_all(rows_UD, rows_from_, returned.rows_SD, outgoing_.rows));
+  returned = {at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options()), table, {}, {}};
+  return ends(group_.all_to_all(rows_UD, rows_from_, returned.rows_XD, outgoing_.rows));
 }
 
 at::Tensor DomainExchange::send_weights(const at::Tensor& weights_N) const {

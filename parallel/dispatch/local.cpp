@@ -26,7 +26,7 @@ class LocalPlan : public RowExchange {
     return [] {};
   }
   Arrival collect(const at::Tensor& rows_RD, Returned& returned) const override {
-    returned = {rows_RD, table, {}};
+    returned = {rows_RD, table, {}, {}};
     return [] {};
   }
 };

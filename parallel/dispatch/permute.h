@@ -19,7 +19,7 @@ struct SlotTable {
   at::Tensor offsets;  // int64 [T+1], slots of token t: offsets[t] … offsets[t+1]−1
   int64_t copies = 1;
   // int64 [slots·copies]: row of places_XD, such as the wire's buffer, or stays_at(row of rows_RD) if it does not
-  // leave; row in the buffer of rows that came back.
+  // leave; row of what came back, or is read where it lies.
   at::Tensor target, returned;
 
   int64_t tokens() const { return offsets.size(0) - 1; }

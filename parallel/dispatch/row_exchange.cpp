@@ -35,7 +35,8 @@ void begin_delivery(const RowExchange& plan, const RowExchange::Landing& landing
 void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {
   SY_CHECK(plan.collecting == nullptr);
   SY_CHECK_EQ(rows_RD.size(0), plan.rows);
-  plan.collecting = plan.collect(rows_RD.contiguous(), plan.returning);
+  // What is lent is not to hold the graph that made it.
+  plan.collecting = plan.collect(rows_RD.detach().contiguous(), plan.returning);
 }
 
 RowExchange::Returned end_collection(const RowExchange& plan) {
@@ -52,9 +53,9 @@ at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
 }
 
 at::Tensor sum_returned(const RowExchange& plan, const RowExchange::Returned& returned, const at::Tensor& weights_N) {
-  at::Tensor y_TD = at::empty({plan.table.tokens(), returned.rows_SD.size(1)}, returned.rows_SD.options());
-  sum_rows(returned.rows_SD, returned.table, weights_N, y_TD);
-  plan.have_read(returned);
+  at::Tensor y_TD = at::empty({plan.table.tokens(), returned.rows_XD.size(1)}, returned.rows_XD.options());
+  sum_rows(returned.rows_XD, returned.table, weights_N, y_TD);
+  plan.keep_lent(returned);
   return y_TD;
 }
 
@@ -104,23 +105,23 @@ class EndCombine : public torch::autograd::Function<EndCombine> {
                             const RowExchangePointer& plan) {
     const at::Tensor weights = weights_N.contiguous();
     const RowExchange::Returned returned = end_collection(*plan);
-    variable_list saved{weights, returned.rows_SD, returned.table.returned};
-    saved.insert(saved.end(), returned.lent.begin(), returned.lent.end());
-    context->save_for_backward(saved);
+    context->save_for_backward(
+        {weights, returned.rows_XD, returned.table.returned, returned.lent_RD, returned.arrived_WD});
     context->saved_data["plan"] = hold(plan);
     return sum_returned(*plan, returned, weights);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const RowExchangePointer plan = held(context->saved_data["plan"]);
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &weights = saved[0], &returned_SD = saved[1];
+    const at::Tensor &weights = saved[0], &returned_XD = saved[1];
     const at::Tensor g_TD = gradients[0].contiguous();
     RowExchange::Landing landing = plan->land(g_TD.size(1), g_TD.options());
     landing.table.returned = saved[2];
     at::Tensor dweights_N = at::empty_like(weights);
-    spread_weighted_rows(g_TD, weights, returned_SD, landing.table, landing.places_XD, landing.rows_RD, dweights_N);
-    plan->have_read({returned_SD, landing.table, {saved.begin() + 3, saved.end()}});
+    spread_weighted_rows(g_TD, weights, returned_XD, landing.table, landing.places_XD, landing.rows_RD, dweights_N);
     begin_delivery(*plan, landing);
+    // It ends when all ranks have come to it, and none reads any more what this one lent.
+    plan->delivering = [delivered = std::move(plan->delivering), lent_RD = saved[3]] { delivered(); };
     if (!context->needs_input_grad(0)) finish(plan->delivering);  // no BeginCombine will
     return {landing.rows_RD, dweights_N, at::Tensor()};
   }

@@ -16,7 +16,8 @@
 namespace switchyard {
 
 // A plan by rows. deliver and collect are each other's mirror and collective over the dispatch group. Both begin a
-// transfer and return what ends it: called once, it waits, and throws StatusError when the wire fails.
+// transfer and return what ends it: called once, it waits, and throws StatusError when the wire fails. Ends may
+// exchange messages too, so that all ranks end what is under way in the same order.
 class RowExchange : public DispatchPlan {
  public:
   using Arrival = std::function<void()>;
@@ -31,16 +32,18 @@ class RowExchange : public DispatchPlan {
   // rows_RD has the rows that stay on this rank in place already; sends wire_WD to the experts elsewhere and puts what
   // arrives from other ranks into rows_RD.
   virtual Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const = 0;
-  // The experts' rows for the slots of this rank's tokens, once it has ended: one of rows_SD for each copy of a slot,
-  // at table.returned. They may lie in other ranks' memory, and this rank's be read by others: `lent` keeps what is.
+  // The experts' rows for the slots of this rank's tokens: one of rows_XD for each copy of a slot, at table.returned.
+  // They may lie in several ranks' memory, where others read too.
   struct Returned {
-    at::Tensor rows_SD;
+    at::Tensor rows_XD;
     SlotTable table;
-    std::vector<at::Tensor> lent;
+    at::Tensor lent_RD;     // what other ranks read; undefined: nothing
+    at::Tensor arrived_WD;  // where rows_XD lies that came over the wire; undefined: in itself
   };
+  // `returned` stays where it is until this has ended, and is whole then.
   virtual Arrival collect(const at::Tensor& rows_RD, Returned& returned) const = 0;
-  // After rows were read, each time: what is lent is kept until the other ranks have read it as well.
-  virtual void have_read(const Returned& /*returned*/) const {}
+  // Keeps what was lent until the other ranks have read it too; called after rows were read.
+  virtual void keep_lent(const Returned& /*returned*/) const {}
 
   SlotTable table;
   int64_t wire_rows = 0;        // that take the wire

@@ -16,8 +16,8 @@ SY_HOST_DEVICE constexpr int64_t stays_at(int64_t row) {
   return -1 - row;
 }
 
-// Where the rows of one copy of one expert begin: among those that leave, or stays_at(row of rows_RD), and in the
-// buffer of rows that come back.
+// Where the rows of one copy of one expert begin: among those that leave, or stays_at(row of rows_RD), and among those
+// that come back.
 struct RowStart {
   int64_t target;
   int64_t returned;

@@ -97,8 +97,8 @@ class Mesh {
   Communicator& group(const AxisSet& axes, Purpose purpose) const;
   // Those ranks of group({expert, expert_tensor}, kDispatch) that are on this rank's host.
   Communicator& node_group() const { return *node_group_; }
-  // Lets dispatchers write rows into the memory of node_group()'s ranks. Collective over the world. kUnavailable, on
-  // all ranks alike, where the system does not let them: then rows go by messages.
+  // Gives node_group()'s ranks memory that all of them write and read. Collective over the world. kUnavailable, on all
+  // ranks alike, where the system does not let them: then rows go by messages.
   absl::Status share_memory();
   // Null without share_memory(), and on a rank that is alone in its node_group().
   const SharedMemory* shared_memory() const { return shared_memory_.get(); }

@@ -50,7 +50,7 @@ struct Call {
   Call(absl::Duration timeout, std::source_location where = std::source_location::current())
       : timeout(timeout), where(where) {}
   absl::Duration timeout = absl::ZeroDuration();  // zero: the communicator's default
-  int64_t placed_bytes = 0;  // that this rank has put into its host's ranks' memory by itself; counted as if sent
+  int64_t placed_bytes = 0;  // put into memory of its host's ranks, or left where they read it; counted as if sent
   std::source_location where;
 };
 

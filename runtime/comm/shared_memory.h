@@ -1,5 +1,5 @@
 // Memory of a host that the ranks of a group share: a segment for each rank, which all of them map, in one stretch of
-// addresses. A rank allocates in its own segment and may write in all; who touches what when is for its users to agree
+// addresses. A rank allocates in its own segment and may use all; who touches what when is for its users to agree
 // on, by messages. The memory has no name in the file system, is not bounded by /dev/shm, and goes with its processes.
 #pragma once
 

@@ -217,19 +217,28 @@ TEST_F(Matmul, TilesSumAlikeWhateverTheRows) {
   EXPECT_TRUE(same_bits(few, all.narrow(0, 299, 1)));
 }
 
-// Where rows lie beyond what is asked for must not be read into the result, nor written.
-TEST_F(Matmul, TilesKeepWithinTheRows) {
+// What lies beside the operands is neither read into the result nor written over.
+TEST_F(Matmul, TilesKeepWithinTheOperands) {
   if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
   at::manual_seed(9);
-  const at::Tensor a = at::randn({70, 64}).to(at::kBFloat16), b = at::randn({64, 96}).to(at::kBFloat16);
-  const at::Tensor out = at::full({80, 96}, 7, at::kBFloat16);
-  a.narrow(0, 66, 4).fill_(std::numeric_limits<float>::quiet_NaN());
+  const auto with_edges = [](int64_t rows, int64_t columns) {
+    const at::Tensor whole =
+        at::full({rows + 40, columns + 40}, std::numeric_limits<float>::quiet_NaN(), at::kBFloat16);
+    whole.narrow(0, 0, rows).narrow(1, 0, columns).copy_(at::randn({rows, columns}));
+    return whole.narrow(0, 0, rows).narrow(1, 0, columns);
+  };
+  const at::Tensor a = with_edges(66, 64), b = with_edges(64, 96), g = with_edges(75, 50), x = with_edges(75, 41);
   for (const bool passing : {false, true}) {
-    out.fill_(7);
-    matmul(out.narrow(0, 0, 66), a.narrow(0, 0, 66), b, {.passing = passing});
-    EXPECT_FALSE(out.isnan().any().item<bool>());
+    const at::Tensor out = at::full({80, 96}, 7, at::kBFloat16);
+    matmul(out.narrow(0, 0, 66), a, b, {.passing = passing});
+    expect_product(out.narrow(0, 0, 66), a, b, at::zeros({66, 96}, at::kBFloat16));
     EXPECT_TRUE(out.narrow(0, 66, 14).eq(7).all().item<bool>());
   }
+  const at::Tensor sums = at::full({60, 60}, 7, at::kFloat);
+  matmul(sums.narrow(0, 0, 50).narrow(1, 0, 41), g, x, {.transpose_a = true});
+  expect_product(sums.narrow(0, 0, 50).narrow(1, 0, 41), g.t(), x, at::zeros({50, 41}));
+  EXPECT_TRUE(sums.narrow(0, 50, 10).eq(7).all().item<bool>());
+  EXPECT_TRUE(sums.narrow(1, 41, 19).eq(7).all().item<bool>());
 }
 
 TEST_F(Matmul, RefusesMismatches) {

@@ -106,6 +106,38 @@ TEST_P(Dispatch, SharedExpertsAndReplicatedOnesAddUp) {
   }
 }
 
+// A rank that has summed its rows does not know whether others have: what it lent stays until all come to the next one.
+TEST(DispatchMemory, WhatIsLentIsKeptUntilAllRanksHaveReadIt) {
+  const at::NoGradGuard no_grad;
+  run_mesh(mesh_shape(2, 1, 2), [](const Mesh& mesh) {
+    const SharedMemory& memory = *mesh.shared_memory();
+    AllToAllDispatcher dispatcher(mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch),
+                                  Placement::contiguous(4, 2), 1, mesh.node_group(), &memory);
+    const Routing routing{.offsets = at::arange(0, 9, 4, at::kLong),
+                          .experts = at::arange(4, at::kLong).repeat({2}),
+                          .weights = at::full({8}, 0.25)};
+    const at::Tensor x = at::full({2, 16}, 1.0 + mesh.world().rank());
+    Dispatched sent = dispatcher.dispatch(x, routing);
+    at::Tensor y = memory.allocate(8, 16, at::kFloat).copy_(sent.rows_RD);
+    const void* const place = y.const_data_ptr();
+    sent.rows_RD.reset();
+    EXPECT_TRUE(at::equal(dispatcher.combine(y, routing.weights, sent.plan), x));
+    y.reset();
+    sent.plan.reset();
+    std::vector<at::Tensor> others;
+    for (int i = 0; i < 4; ++i) others.push_back(memory.allocate(8, 16, at::kFloat));
+    for (const at::Tensor& other : others) EXPECT_NE(other.const_data_ptr(), place);
+    others.clear();
+    const Dispatched next = dispatcher.dispatch(x, routing);
+    bool given_back = false;
+    for (int i = 0; i < 4; ++i) {
+      others.push_back(memory.allocate(8, 16, at::kFloat));
+      given_back |= others.back().const_data_ptr() == place;
+    }
+    EXPECT_TRUE(given_back);
+  });
+}
+
 // With nothing but dispatch, dx is the plain sum of a token's gradient rows, and a plan serves once each way.
 TEST(DispatchOrder, RowsOfAnExpertAreInTheOrderOfGlobalTokens) {
   const int ranks = 3;
