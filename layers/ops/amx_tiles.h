@@ -105,19 +105,38 @@ struct Block {
   bool accumulate;
 };
 
-// Sums that have left the tiles, on their way to c: rows are written while the tiles work on the next block, since
-// tiles that are stored to rows far apart, or loaded from there, would keep those at work waiting.
+// The sums that left the tiles last, in one of two places: the next ones go to the other, while these are read.
+class LatestSums {
+ public:
+  void take() {
+    latest_ = places_ + (latest_ == places_ ? kBlockSize : 0);
+    store_sums(latest_);
+  }
+  const float* row(int64_t row) const { return latest_ + row * kPanel; }
+
+ private:
+  alignas(64) float places_[2 * kBlockSize];
+  float* latest_ = places_;
+};
+
+// Sums on their way to c: rows are written while the tiles work on the next block, since tiles that are stored to rows
+// far apart, or loaded from there, would keep those at work waiting.
 struct Outgoing {
-  const float* sums;
-  Block block;
-  const float* after;  // the block that comes next, fetched meanwhile
+  LatestSums sums;
+  Block block{};
+  const float* after = nullptr;  // the block that comes next, fetched meanwhile
   int64_t row = 0;
 
+  void take(const Block& finished) {
+    sums.take();
+    block = finished;
+    row = 0;
+  }
   void write(int64_t count) {
     const __mmask16 left = first_lanes(block.columns), right = first_lanes(block.columns - kTile);
     for (const int64_t end = std::min(block.rows, row + count); row < end; ++row) {
       float* c = block.c + row * block.stride;
-      __m512 low = _mm512_load_ps(sums + row * kPanel), high = _mm512_load_ps(sums + row * kPanel + kTile);
+      __m512 low = _mm512_load_ps(sums.row(row)), high = _mm512_load_ps(sums.row(row) + kTile);
       if (block.accumulate) {
         low = _mm512_add_ps(low, _mm512_maskz_loadu_ps(left, c));
         high = _mm512_add_ps(high, _mm512_maskz_loadu_ps(right, c + kTile));
@@ -160,7 +179,7 @@ struct Free {
   void operator()(Bf16* memory) const { std::free(memory); }
 };
 
-// Room for packed numbers; each thread keeps its own, one for each `use`.
+// Room for packed numbers; each thread keeps its own, one for each Use.
 template <typename Use>
 Bf16* room(int64_t numbers) {
   constexpr int64_t kAlignment = 64;

@@ -190,14 +190,13 @@ class RowsProduct {
   // The block's sums leave the tiles; its rows are rounded and written while the tiles work on others.
   void finish(const Target& target) {
     write(kPanel);
-    outgoing_ = sums_ + (outgoing_ == sums_ ? kBlockSize : 0);
-    store_sums(outgoing_);
+    sums_.take();
     target_ = target;
     written_ = 0;
   }
   void write(int64_t count) {
     for (const int64_t end = std::min(target_.rows, written_ + count); written_ < end; ++written_) {
-      const float* const sums = outgoing_ + written_ * kPanel;
+      const float* const sums = sums_.row(written_);
       const auto numbers =
           reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_load_ps(sums + kTile), _mm512_load_ps(sums)));
       Bf16* const to = target_.to + written_ * p_.ldc;
@@ -220,8 +219,7 @@ class RowsProduct {
   // Sums of blocks of which a part of the inner dimension is still to come.
   float* const unfinished_ = reinterpret_cast<float*>(
       room<struct Unfinished>(p_.k > kPartSteps * kStep ? columns_ * kPanel * (sizeof(float) / sizeof(Bf16)) : 0));
-  alignas(64) float sums_[2 * kBlockSize];  // of the block that is multiplied and of the one before
-  float* outgoing_ = sums_;
+  LatestSums sums_;
   Target target_{nullptr, 0};
   int64_t written_ = 0;
   Fetching fetching_;
@@ -290,9 +288,7 @@ class WeightGradient {
         zero_sums();
         multiply_panels(packed_a_ + i / kPanel * panel_size, kStep, kStepSize, packed_b_ + j / kPanel * panel_size,
                         count, [&] { outgoing_.write(written); });
-        float* const sums = sums_ + (outgoing_.sums == sums_ ? kBlockSize : 0);
-        store_sums(sums);
-        outgoing_ = {sums, block, block.c};
+        outgoing_.take(block);
       }
     }
   }
@@ -303,8 +299,7 @@ class WeightGradient {
   float* const c_;
   Bf16* const packed_a_ = room<struct PackedRowsOfA>(kLines * kInner);
   Bf16* const packed_b_ = room<struct PackedColumnsOfB>(kLines * kInner);
-  alignas(64) float sums_[2 * kBlockSize];  // of the block that is multiplied and of the one before
-  Outgoing outgoing_{sums_, {}, nullptr};
+  Outgoing outgoing_;
 };
 
 }  // namespace

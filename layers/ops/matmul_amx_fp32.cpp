@@ -249,9 +249,7 @@ class Multiplication {
       fetching_.fetch(fetch_share_);
     });
     packing.finish();
-    float* const sums = sums_ + (outgoing_.sums == sums_ ? kBlockSize : 0);
-    store_sums(sums);
-    outgoing_ = {sums, block, block.c};
+    outgoing_.take(block);
   }
 
   const Product p_;
@@ -259,8 +257,7 @@ class Multiplication {
   float* const c_;
   Bf16* const a_ = room<struct PanelsOfA>(2 * kPanel * kInner * kTerms);
   Bf16* const b_ = room<struct PanelsOfB>(kColumns * kInner * kTerms);
-  alignas(64) float sums_[2 * kBlockSize];  // of the block that is multiplied and of the one before
-  Outgoing outgoing_{sums_, {}, nullptr};
+  Outgoing outgoing_;
   Fetching fetching_;
   int64_t fetch_share_ = 0;
 };
