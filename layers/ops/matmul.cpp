@@ -39,22 +39,7 @@ std::optional<ProductType> product_type(at::ScalarType in, at::ScalarType out) {
 // for packing b. A fixed rule, so that bits do not depend on timing; those of bf16 differ between few rows and many.
 bool tiles_are_faster(const Product& p) {
   constexpr int64_t kLongestInner = 2048, kFewestRows = 64;
-  if (p.type == ProductType::kFp32) return amx_available();
-  if (p.type == ProductType::kBf16ToFp32) return amx_available() && p.transpose_a && !p.transpose_b;
-  return amx_takes_rows(p) && p.k <= kLongestInner && p.m >= kFewestRows;
-}
-
-void by_tiles(const Product& p, const void* a, const void* b, void* out, bool passing) {
-  const auto* a_numbers = static_cast<const uint16_t*>(a);
-  const auto* b_numbers = static_cast<const uint16_t*>(b);
-  switch (p.type) {
-    case ProductType::kFp32:
-      return amx_fp32_product(p, static_cast<const float*>(a), static_cast<const float*>(b), static_cast<float*>(out));
-    case ProductType::kBf16ToFp32:
-      return amx_weight_gradient(p, a_numbers, b_numbers, static_cast<float*>(out));
-    case ProductType::kBf16:
-      return amx_rows_product(p, a_numbers, b_numbers, static_cast<uint16_t*>(out), passing);
-  }
+  return amx_takes(p) && (p.type != ProductType::kBf16 || (p.k <= kLongestInner && p.m >= kFewestRows));
 }
 
 // Threads share the rows, which changes no bits.
@@ -66,7 +51,7 @@ void tiles_product(const Product& p, const at::Tensor& a, const at::Tensor& b, a
   at::parallel_for(0, p.m, kGrainRows, [&](int64_t begin, int64_t end) {
     Product part = p;
     part.m = end - begin;
-    by_tiles(part, a_data + begin * a_bytes, b.const_data_ptr(), out_data + begin * out_bytes, passing);
+    amx_product(part, a_data + begin * a_bytes, b.const_data_ptr(), out_data + begin * out_bytes, passing);
   });
 }
 

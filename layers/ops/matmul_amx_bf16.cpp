@@ -304,11 +304,6 @@ class WeightGradient {
 
 }  // namespace
 
-bool amx_takes_rows(const Product& p) {
-  return amx_available() && p.type == ProductType::kBf16 && !p.transpose_a && !p.accumulate && p.n % kPanel == 0 &&
-         p.k % kStep == 0;
-}
-
 void amx_rows_product(const Product& product, const uint16_t* a, const uint16_t* b, uint16_t* c, bool passing) {
   RowsProduct(product, a, b, c, passing).run();
 }

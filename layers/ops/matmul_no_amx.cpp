@@ -7,19 +7,11 @@ bool amx_available() {
   return false;
 }
 
-void amx_fp32_product(const Product&, const float*, const float*, float*) {
-  SY_CHECK(amx_available());
-}
-
-void amx_weight_gradient(const Product&, const uint16_t*, const uint16_t*, float*) {
-  SY_CHECK(amx_available());
-}
-
-bool amx_takes_rows(const Product&) {
+bool amx_takes(const Product&) {
   return false;
 }
 
-void amx_rows_product(const Product&, const uint16_t*, const uint16_t*, uint16_t*, bool) {
+void amx_product(const Product&, const void*, const void*, void*, bool) {
   SY_CHECK(amx_available());
 }
 

@@ -1,7 +1,7 @@
 // The grid of ranks: named axes and the communicators over them. Dense parameters live on pipeline × data × context ×
 // tensor, experts on pipeline × expert_data × expert × expert_tensor; both factor the same ranks, last axis innermost:
 //   rank = ((pipeline·data + d)·context + c)·tensor + t = ((pipeline·expert_data + ed)·expert + e)·expert_tensor + et
-// so rank order is token order. Pipeline and context have size 1 for now and exist in the algebra only.
+// so rank order is token order. Pipeline and context have size 1 and exist in the algebra only.
 // kv_shard and kv_replica factor tensor (t = kv_shard index · kv_replicas + replica) for key and value heads where
 // tensor > kv_heads; both are 1 × tensor … tensor × 1 as the model's kv_heads ask.
 #pragma once

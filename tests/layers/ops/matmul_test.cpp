@@ -108,18 +108,8 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 using Backend = bool (*)(const Product&, const void*, const void*, void*);
 
 bool by_tiles(const Product& product, const void* a, const void* b, void* out) {
-  if (!amx_available()) return false;
-  const auto* a_numbers = static_cast<const uint16_t*>(a);
-  const auto* b_numbers = static_cast<const uint16_t*>(b);
-  if (product.type == ProductType::kFp32) {
-    amx_fp32_product(product, static_cast<const float*>(a), static_cast<const float*>(b), static_cast<float*>(out));
-  } else if (product.type == ProductType::kBf16ToFp32 && product.transpose_a && !product.transpose_b) {
-    amx_weight_gradient(product, a_numbers, b_numbers, static_cast<float*>(out));
-  } else if (amx_takes_rows(product)) {
-    amx_rows_product(product, a_numbers, b_numbers, static_cast<uint16_t*>(out), /*passing=*/false);
-  } else {
-    return false;
-  }
+  if (!amx_takes(product)) return false;
+  amx_product(product, a, b, out, /*passing=*/false);
   return true;
 }
 
@@ -168,8 +158,8 @@ TEST_F(Matmul, TilesKeepSinglePrecision) {
   at::manual_seed(7);
   const at::Tensor a = at::randn({64, 700}) * at::randn({64, 700}).exp(), b = at::randn({700, 96});
   const at::Tensor by_aten = at::mm(a, b), out = at::empty({64, 96});
-  amx_fp32_product({ProductType::kFp32, 64, 96, 700, 700, 96, 96, false, false, false}, a.const_data_ptr<float>(),
-                   b.const_data_ptr<float>(), out.mutable_data_ptr<float>());
+  amx_product({ProductType::kFp32, 64, 96, 700, 700, 96, 96, false, false, false}, a.const_data_ptr(),
+              b.const_data_ptr(), out.mutable_data_ptr(), /*passing=*/false);
   const at::Tensor exact = at::mm(a.to(at::kDouble), b.to(at::kDouble));
   const auto error = [&](const at::Tensor& product) { return (product - exact).norm().item<double>(); };
   EXPECT_LT(error(out), 2 * error(by_aten));
