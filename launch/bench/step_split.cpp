@@ -1,6 +1,5 @@
 #include "launch/bench/step_split.h"
 
-#include <algorithm>
 #include <string_view>
 
 #include "launch/bench/time_split.h"
@@ -77,17 +76,7 @@ const std::vector<std::string>& step_parts() {
   return parts;
 }
 
-std::map<std::string, double> split_steps(std::vector<Span> spans) {
-  std::vector<std::pair<int64_t, int64_t>> backward;
-  for (const Span& span : spans) {
-    if (span.lane == "compute" && span.name == "backward") backward.emplace_back(span.begin_ns, span.end_ns);
-  }
-  for (Span& span : spans) {
-    if (span.lane != "wire" || !span.name.ends_with("/gradient")) continue;
-    for (const auto& [begin, end] : backward) {
-      if (begin <= span.begin_ns && span.begin_ns < end) span.begin_ns = std::min(end, span.end_ns);
-    }
-  }
+std::map<std::string, double> split_steps(std::span<const Span> spans) {
   return split_time(spans, part_of);
 }
 

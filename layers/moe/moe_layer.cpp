@@ -45,13 +45,10 @@ MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context)
   SY_CHECK(chunks_ == 1 || routed.rows_per_expert == 0);
 
   std::vector<Chunk> chunks = plan_chunks(x_tD, routed.routing);
-  begin_dispatch(chunks.front());
+  for (Chunk& chunk : chunks) begin_dispatch(chunk);
   at::Tensor shared_tD;
   if (shared_) shared_tD = in_span("shared experts", [&] { return through_shared(x_tD, context); });
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    if (i + 1 < chunks.size()) begin_dispatch(chunks[i + 1]);
-    compute(chunks[i], routed.rows_per_expert);
-  }
+  for (Chunk& chunk : chunks) compute(chunk, routed.rows_per_expert);
   std::vector<at::Tensor> y;
   for (const Chunk& chunk : chunks) y.push_back(end_combine(chunk));
   at::Tensor y_tD = y.size() == 1 ? y.front() : at::cat(y);

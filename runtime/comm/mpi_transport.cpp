@@ -11,9 +11,12 @@
 namespace switchyard {
 namespace {
 
-// MPI counts are ints. The last part of a message is shorter than this, or empty, so that messages of different
-// lengths never match part by part.
+// A message goes in parts of so many bytes. The last is shorter, or empty, so that messages of different lengths never
+// match part by part. Within a host: MPI counts are ints. To other hosts: what Open MPI sends by TCP without asking
+// first. Longer ones wait for an answer that stands in line behind the data on its way back, and their end is told behind
+// the data of the next: of chunks that follow each other the first would arrive with the last.
 constexpr int64_t kPartBytes = int64_t{1} << 30;
+constexpr int64_t kRemotePartBytes = 60 << 10;
 
 absl::Status mpi_error(const char* call, int code) {
   return error(ErrorCategory::kCommunication, absl::StrCat(call, ": ", mpi_error_text(code)));
@@ -24,14 +27,16 @@ absl::Status mpi_error(const char* call, int code) {
 
 class MpiExchange : public Exchange {
  public:
-  MpiExchange(MPI_Comm comm, std::span<const Message> sends, std::span<const Message> receives, int tag) {
+  // part_bytes: of messages to and from each peer.
+  MpiExchange(MPI_Comm comm, std::span<const Message> sends, std::span<const Message> receives, int tag,
+              std::span<const int64_t> part_bytes) {
     for (const Message& message : receives) {
-      add(message, true, [&](char* data, int bytes, MPI_Request* request) {
+      add(message, true, part_bytes[message.peer], [&](char* data, int bytes, MPI_Request* request) {
         return MPI_Irecv(data, bytes, MPI_BYTE, message.peer, tag, comm, request);
       });
     }
     for (const Message& message : sends) {
-      add(message, false, [&](char* data, int bytes, MPI_Request* request) {
+      add(message, false, part_bytes[message.peer], [&](char* data, int bytes, MPI_Request* request) {
         return MPI_Isend(data, bytes, MPI_BYTE, message.peer, tag, comm, request);
       });
     }
@@ -68,10 +73,10 @@ class MpiExchange : public Exchange {
   };
 
   template <typename Start>
-  void add(const Message& message, bool receive, Start start) {
-    int64_t offset = 0, bytes = kPartBytes;
-    while (bytes == kPartBytes && failure_.ok()) {
-      bytes = std::min(kPartBytes, message.bytes - offset);
+  void add(const Message& message, bool receive, int64_t part_bytes, Start start) {
+    int64_t offset = 0, bytes = part_bytes;
+    while (bytes == part_bytes && failure_.ok()) {
+      bytes = std::min(part_bytes, message.bytes - offset);
       parts_.push_back({message.peer, static_cast<int>(bytes), message.bytes, receive});
       requests_.push_back(MPI_REQUEST_NULL);
       const int code = start(static_cast<char*>(message.data) + offset, static_cast<int>(bytes), &requests_.back());
@@ -122,6 +127,9 @@ class MpiTransport : public Transport {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
+    for (const int node : residence_.nodes) {
+      part_bytes_.push_back(node == residence_.nodes[rank_] ? kPartBytes : kRemotePartBytes);
+    }
   }
   ~MpiTransport() override {
     int finalized = 0;
@@ -135,7 +143,7 @@ class MpiTransport : public Transport {
 
   std::unique_ptr<Exchange> start(std::span<const Message> sends, std::span<const Message> receives,
                                   uint32_t tag) override {
-    return std::make_unique<MpiExchange>(comm_, sends, receives, static_cast<int>(tag));
+    return std::make_unique<MpiExchange>(comm_, sends, receives, static_cast<int>(tag), part_bytes_);
   }
 
   absl::StatusOr<std::shared_ptr<Transport>> split(int color, std::span<const int> members) override {
@@ -155,6 +163,7 @@ class MpiTransport : public Transport {
   const Residence residence_;
   int rank_ = 0;
   int size_ = 0;
+  std::vector<int64_t> part_bytes_;  // by peer
 };
 
 // Hosts are numbered in the order of their lowest ranks.

@@ -13,7 +13,7 @@ TEST(StepSplit, NamesPartsAndCountsWhatIsWaitedFor) {
   const std::vector<Span> spans{{"load", "compute", 0, 1 * kMs},
                                 {"attention", "compute", 1 * kMs, 3 * kMs},
                                 {"dispatch", "compute", 3 * kMs, 6 * kMs},
-                                {"all_to_all expert/dispatch", "wire", 4 * kMs, 6 * kMs},
+                                {"wait", "compute", 4 * kMs, 6 * kMs},
                                 {"forward", "compute", 1 * kMs, 8 * kMs},
                                 {"LinearFunction backward", "compute", 8 * kMs, 10 * kMs},
                                 // A gradient's reduction runs beside backward; only its end is waited for.
@@ -24,8 +24,9 @@ TEST(StepSplit, NamesPartsAndCountsWhatIsWaitedFor) {
                                 {"Recompute backward", "compute", 10 * kMs, 18 * kMs},
                                 {"AccumulateGrad", "compute", 18 * kMs, 19 * kMs},
                                 {"backward", "compute", 8 * kMs, 20 * kMs},
+                                {"wait", "compute", 20 * kMs, 21 * kMs},
                                 {"wait for gradients", "compute", 20 * kMs, 22 * kMs},
-                                {"all_gather data/gradient", "wire", 24 * kMs, 25 * kMs},
+                                {"wait", "compute", 24 * kMs, 25 * kMs},
                                 {"optimizer", "compute", 23 * kMs, 26 * kMs}};
   const std::map<std::string, double> expected{{"load", 1},
                                                {"forward attention", 2},

@@ -18,13 +18,13 @@ std::string by_path(std::span<const std::string_view> names) {
 TEST(TimeSplit, CountsNothingTwice) {
   const std::vector<Span> spans{{"route", "compute", 0, 2 * kMs},
                                 {"dispatch", "compute", 3 * kMs, 9 * kMs},
-                                {"wait", "compute", 4 * kMs, 7 * kMs},  // is its time, too
-                                // Two operations that overlap, and one that goes on beyond what waits for it.
-                                {"all_to_all", "wire", 4 * kMs, 6 * kMs},
-                                {"all_to_all", "wire", 5 * kMs, 7 * kMs},
-                                {"all_to_all", "wire", 8 * kMs, 20 * kMs},
+                                {"wait", "compute", 4 * kMs, 6 * kMs},
+                                {"wait", "compute", 6 * kMs, 8 * kMs},
+                                {"all_to_all", "wire", 4 * kMs, 32 * kMs},  // beside computing
                                 {"experts", "compute", 30 * kMs, 35 * kMs},
-                                {"nothing", "compute", 35 * kMs, 36 * kMs}};
+                                {"nothing", "compute", 35 * kMs, 37 * kMs},
+                                {"wait", "compute", 36 * kMs, 37 * kMs},   // within nothing
+                                {"wait", "compute", 38 * kMs, 39 * kMs}};  // and by itself
   const std::map<std::string, double> split = split_time(spans, by_path);
   EXPECT_DOUBLE_EQ(split.at("route"), 2);
   EXPECT_DOUBLE_EQ(split.at("wire"), 4);
@@ -36,12 +36,12 @@ TEST(TimeSplit, CountsNothingTwice) {
 // Spans end in the order in which recorders list them: those within others first.
 TEST(TimeSplit, GivesInnerSpansTheirTimeAndTheirNames) {
   const std::vector<Span> spans{
-      {"attention", "compute", 1 * kMs, 4 * kMs},   {"all_to_all", "wire", 5 * kMs, 7 * kMs},
+      {"attention", "compute", 1 * kMs, 4 * kMs},   {"wait", "compute", 5 * kMs, 6 * kMs},
       {"nothing", "compute", 6 * kMs, 8 * kMs},     {"forward", "compute", 0, 10 * kMs},
       {"attention", "compute", 10 * kMs, 15 * kMs}, {"recomputed", "compute", 10 * kMs, 20 * kMs},
       {"backward", "compute", 10 * kMs, 30 * kMs}};
   const std::map<std::string, double> split = split_time(spans, by_path);
-  EXPECT_DOUBLE_EQ(split.at("forward"), 10 - 3 - 2 - 1);  // without attention, nothing, and a wire before nothing
+  EXPECT_DOUBLE_EQ(split.at("forward"), 10 - 3 - 2 - 1);  // without attention, nothing, and a wait
   EXPECT_DOUBLE_EQ(split.at("forward/attention"), 3);
   EXPECT_DOUBLE_EQ(split.at("wire"), 1);
   EXPECT_DOUBLE_EQ(split.at("backward"), 10);
