@@ -25,6 +25,7 @@ class FaultyDispatcher : public DispatcherDecorator {
     std::vector<Routing> given;
     for (const Routing& part : parts) {
       given.push_back(fault_.routing ? fault_.routing(part) : part);
+      given.back().weights = changed(fault_.weights, fault_.changes.get(), given.back().weights);
       if (fault_.changes) fault_.changes->note(part.experts, given.back().experts);
     }
     return DispatcherDecorator::plan(given);
@@ -35,18 +36,11 @@ class FaultyDispatcher : public DispatcherDecorator {
     return sent;
   }
 
-  // Of weights, what the two calls are given is the same.
-  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                           const std::shared_ptr<const DispatchPlan>& plan) override {
-    ChangeCount* count = fault_.changes.get();
-    return DispatcherDecorator::begin_combine(changed(fault_.results, count, y_RD),
-                                              changed(fault_.weights, count, weights_N), plan);
+  at::Tensor begin_combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) override {
+    return DispatcherDecorator::begin_combine(changed(fault_.results, fault_.changes.get(), y_RD), plan);
   }
-  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                         const std::shared_ptr<const DispatchPlan>& plan) override {
-    ChangeCount* count = fault_.changes.get();
-    const at::Tensor weights = changed(fault_.weights, nullptr, weights_N);
-    return changed(fault_.combined, count, DispatcherDecorator::end_combine(begun, weights, plan));
+  at::Tensor end_combine(const at::Tensor& begun, const std::shared_ptr<const DispatchPlan>& plan) override {
+    return changed(fault_.combined, fault_.changes.get(), DispatcherDecorator::end_combine(begun, plan));
   }
 
  private:

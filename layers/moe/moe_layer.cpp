@@ -61,11 +61,8 @@ std::vector<MoeLayer::Chunk> MoeLayer::plan_chunks(const at::Tensor& x_tD, const
   for (int64_t i = 0; i < chunks_; ++i) {
     const auto [begin, end] = cut(x_tD.size(0), static_cast<int>(chunks_), static_cast<int>(i));
     routings.push_back(chunks_ == 1 ? routing : routing.of_tokens(begin, end));
-    chunks.push_back({.x_tD = chunks_ == 1 ? x_tD : x_tD.narrow(0, begin, end - begin),
-                      .weights_N = routings.back().weights,
-                      .plan = {},
-                      .sent = {},
-                      .returning = {}});
+    chunks.push_back(
+        {.x_tD = chunks_ == 1 ? x_tD : x_tD.narrow(0, begin, end - begin), .plan = {}, .sent = {}, .returning = {}});
   }
   const auto plans = in_span("dispatch", [&] { return dispatcher_->plan(routings); });
   for (size_t i = 0; i < chunks.size(); ++i) chunks[i].plan = plans[i];
@@ -84,11 +81,11 @@ void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert) {
     return rows_per_expert > 0 ? run_padded(*experts_, rows_RD, counts, rows_per_expert)
                                : experts_->forward(rows_RD, counts);
   });
-  chunk.returning = in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.weights_N, chunk.plan); });
+  chunk.returning = in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.plan); });
 }
 
 at::Tensor MoeLayer::end_combine(const Chunk& chunk) {
-  return in_span("combine", [&] { return dispatcher_->end_combine(chunk.returning, chunk.weights_N, chunk.plan); });
+  return in_span("combine", [&] { return dispatcher_->end_combine(chunk.returning, chunk.plan); });
 }
 
 at::Tensor MoeLayer::through_shared(const at::Tensor& x_tD, const TokenContext& context) {
@@ -102,15 +99,18 @@ at::Tensor MoeLayer::outputs_of_all(const at::Tensor& x_tD, int64_t experts) {
   const int64_t tokens = x_tD.size(0), slots = tokens * experts;
   const at::TensorOptions integers = x_tD.options().dtype(at::kLong);
   const at::Tensor experts_N = at::arange(experts, integers).repeat({tokens});
-  const Routing all{.offsets = at::arange(0, slots + 1, experts, integers),
+  const at::Tensor offsets = at::arange(0, slots + 1, experts, integers);
+  std::vector<Routing> only;  // to all of them, and back from one
+  for (int64_t e = 0; e < experts; ++e) {
+    only.push_back({.offsets = offsets,
                     .experts = experts_N,
-                    .weights = at::ones({slots}, x_tD.options().dtype(accumulate_dtype(x_tD.scalar_type())))};
-  const Dispatched sent = dispatcher_->dispatch(x_tD, all);
+                    .weights = experts_N.eq(e).to(accumulate_dtype(x_tD.scalar_type()))});
+  }
+  const auto plans = dispatcher_->plan(only);
+  const Dispatched sent = dispatcher_->dispatch(x_tD, plans.front());
   const at::Tensor y_RD = experts_->forward(sent.rows_RD, sent.counts);
   std::vector<at::Tensor> outputs_tD;
-  for (int64_t e = 0; e < experts; ++e) {
-    outputs_tD.push_back(dispatcher_->combine(y_RD, experts_N.eq(e).to(all.weights.scalar_type()), sent.plan));
-  }
+  for (const auto& plan : plans) outputs_tD.push_back(dispatcher_->combine(y_RD, plan));
   return at::stack(outputs_tD);
 }
 

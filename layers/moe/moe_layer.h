@@ -45,7 +45,7 @@ class MoeLayer {
  private:
   // A part of the tokens on its way.
   struct Chunk {
-    at::Tensor x_tD, weights_N;
+    at::Tensor x_tD;
     std::shared_ptr<const DispatchPlan> plan;
     Dispatched sent;
     at::Tensor returning;

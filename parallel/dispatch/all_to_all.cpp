@@ -69,6 +69,7 @@ AllToAllPlan::AllToAllPlan(const Neighbourhood& ranks, const Routing& routing, c
     : ranks_(ranks),
       all_on_wire_(ranks.experts_of(ranks.group.rank()).size() == 1 && !ranks.any_near()),
       ids_N_(routing.experts.contiguous()) {
+  weights_N = routing.weights;
   counts.resize(ranks_.experts_of(ranks_.group.rank()).size());
   table.offsets = routing.offsets.to(ids_N_.device()).contiguous();
   table.copies = ranks_.expert_tensor;

@@ -20,7 +20,8 @@ struct Routing {
   Routing of_tokens(int64_t begin, int64_t end) const;
 };
 
-// Where the rows of a routing go, used by dispatch, combine and both backward passes, by one of them at a time.
+// Where the rows of a routing go and with which weights they come back, used by dispatch, combine and both backward
+// passes, by one of them at a time.
 class DispatchPlan {
  public:
   virtual ~DispatchPlan() = default;
@@ -40,8 +41,8 @@ struct Dispatched {
 //
 // Each is made of a beginning, which puts rows on the wire, and an end, which waits for them; what lies between, in the
 // backward too, is done meanwhile. Every beginning is ended, by the dispatcher that began it. Several may be
-// open, of one plan only one. Where tokens travel in parts, all are planned first: what ranks must know of each other
-// is exchanged once, before rows keep the wire busy.
+// open, of one plan only one. Where tokens travel in parts, all are planned first: what ranks must know of each other,
+// weights too, is exchanged once, before rows keep the wire busy.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
@@ -55,21 +56,18 @@ class Dispatcher {
   Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) {
     return dispatch(x_TD, plan({&routing, 1}).front());
   }
-  // y_RD in the order of rows_RD; weights [N] as in Routing. → [T,D] in y's dtype: Σ over slots, in slot order (and
-  // over the ranks that share an expert), of weight · row, summed in fp32 (fp64). The weights' gradient is ⟨g, row⟩.
-  at::Tensor combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                     const std::shared_ptr<const DispatchPlan>& plan) {
-    return end_combine(begin_combine(y_RD, weights_N, plan), weights_N, plan);
+  // y_RD in the order of rows_RD → [T,D] in y's dtype: Σ over slots, in slot order (and over the ranks that share an
+  // expert), of weight · row, summed in fp32 (fp64). The gradient of the routing's weights is ⟨g, row⟩.
+  at::Tensor combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) {
+    return end_combine(begin_combine(y_RD, plan), plan);
   }
 
   // What it returns is for end_dispatch alone.
   virtual Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) = 0;
   virtual Dispatched end_dispatch(const Dispatched& begun) = 0;
-  // What it returns is for end_combine alone, which takes the same weights and plan.
-  virtual at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                                   const std::shared_ptr<const DispatchPlan>& plan) = 0;
-  virtual at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                                 const std::shared_ptr<const DispatchPlan>& plan) = 0;
+  // What it returns is for end_combine alone, which takes the same plan.
+  virtual at::Tensor begin_combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) = 0;
+  virtual at::Tensor end_combine(const at::Tensor& begun, const std::shared_ptr<const DispatchPlan>& plan) = 0;
 };
 
 }  // namespace switchyard

@@ -20,13 +20,11 @@ class DispatcherDecorator : public Dispatcher {
     return dispatcher_->begin_dispatch(x_TD, plan);
   }
   Dispatched end_dispatch(const Dispatched& begun) override { return dispatcher_->end_dispatch(begun); }
-  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                           const std::shared_ptr<const DispatchPlan>& plan) override {
-    return dispatcher_->begin_combine(y_RD, weights_N, plan);
+  at::Tensor begin_combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->begin_combine(y_RD, plan);
   }
-  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                         const std::shared_ptr<const DispatchPlan>& plan) override {
-    return dispatcher_->end_combine(begun, weights_N, plan);
+  at::Tensor end_combine(const at::Tensor& begun, const std::shared_ptr<const DispatchPlan>& plan) override {
+    return dispatcher_->end_combine(begun, plan);
   }
 
  private:

@@ -1,30 +1,8 @@
 #include "parallel/dispatch/domain_exchange.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "runtime/base/status.h"
 
 namespace switchyard {
-namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-using PlanPointer = std::shared_ptr<const DomainExchange>;
-
-class WeightsOfArrived : public torch::autograd::Function<WeightsOfArrived> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& weights_N, const PlanPointer& plan) {
-    context->saved_data["plan"] = hold(plan);
-    return plan->send_weights(weights_N);
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto plan = std::static_pointer_cast<const DomainExchange>(held(context->saved_data["plan"]));
-    return {plan->return_weights(gradients[0]), at::Tensor()};
-  }
-};
-
-}  // namespace
 
 std::vector<std::shared_ptr<const DomainExchange>> DomainExchange::plan(Communicator& group,
                                                                         std::vector<Outgoing> parts,
@@ -77,7 +55,6 @@ DomainExchange::DomainExchange(Communicator& group, Outgoing outgoing, std::vect
                                const DomainExperts& experts, c10::Device device)
     : group_(group),
       outgoing_(std::move(outgoing)),
-      slot_order_(at::tensor(outgoing_.slot_order, at::kLong).to(device)),
       rows_from_(std::move(rows_from)),
       slots_from_(std::move(slots_from)) {
   table.offsets = outgoing_.offsets.to(device);
@@ -100,23 +77,6 @@ RowExchange::Arrival DomainExchange::deliver(const at::Tensor& wire_WD, const at
 RowExchange::Arrival DomainExchange::collect(const at::Tensor& rows_UD, Returned& returned) const {
   returned = {at::empty({wire_rows, rows_UD.size(1)}, rows_UD.options()), table, {}, {}};
   return ends(group_.all_to_all(rows_UD, rows_from_, returned.rows_XD, outgoing_.rows));
-}
-
-at::Tensor DomainExchange::send_weights(const at::Tensor& weights_N) const {
-  const at::Tensor arrived_M = at::empty({sum_of(slots_from_)}, weights_N.options());
-  throw_if_error(
-      group_.all_to_all(weights_N.index_select(0, slot_order_), outgoing_.slots, arrived_M, slots_from_).wait());
-  return arrived_M;
-}
-
-at::Tensor DomainExchange::return_weights(const at::Tensor& g_M) const {
-  const at::Tensor returned = at::empty({slot_order_.numel()}, g_M.options());
-  throw_if_error(group_.all_to_all(g_M.contiguous(), slots_from_, returned, outgoing_.slots).wait());
-  return at::zeros({outgoing_.slots_of_tokens}, g_M.options()).index_add_(0, slot_order_, returned);
-}
-
-at::Tensor DomainExchange::weights_of_arrived(const at::Tensor& weights_N, const PlanPointer& plan) {
-  return WeightsOfArrived::apply(weights_N, plan);
 }
 
 }  // namespace switchyard

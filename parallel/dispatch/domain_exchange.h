@@ -1,5 +1,5 @@
-// The wire between domains: rows, slots and weights of one dispatch, from the ranks that hold the tokens to the
-// gateways and back.
+// The wire between domains: rows and slots of one dispatch, from the ranks that hold the tokens to the gateways and
+// back.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +26,9 @@ class DomainExchange : public RowExchange {
 
   // Of the rows that arrived, over the domain's experts, without weights.
   const Routing& arrived() const { return arrived_; }
-  // Autograd function: the weights of the slots of arrived(), from those of the slots of all ranks' tokens.
-  static at::Tensor weights_of_arrived(const at::Tensor& weights_N, const std::shared_ptr<const DomainExchange>& plan);
-  // What weights_of_arrived does, and its mirror, which sums over the domains that a slot went to.
-  at::Tensor send_weights(const at::Tensor& weights_N) const;
-  at::Tensor return_weights(const at::Tensor& g_M) const;
+  const Outgoing& outgoing() const { return outgoing_; }
+  // Slots of the rows from each rank; they are the slots of arrived(), rank by rank.
+  const std::vector<int64_t>& slots_from() const { return slots_from_; }
 
  private:
   // rows_from, slots_from: each rank; message: theirs, by rank.
@@ -40,7 +38,6 @@ class DomainExchange : public RowExchange {
 
   Communicator& group_;
   Outgoing outgoing_;
-  at::Tensor slot_order_;
   std::vector<int64_t> rows_from_, slots_from_;  // each rank
   Routing arrived_;
 };

@@ -1,6 +1,7 @@
 #include "parallel/dispatch/hierarchical.h"
 
 #include "parallel/dispatch/all_to_all.h"
+#include "parallel/dispatch/arrived_weights.h"
 #include "parallel/dispatch/domain_exchange.h"
 #include "parallel/dispatch/local.h"
 #include "parallel/dispatch/row_exchange.h"
@@ -49,8 +50,14 @@ std::vector<std::shared_ptr<const DispatchPlan>> HierarchicalDispatcher::plan(st
   std::vector<Outgoing> outgoing;
   for (const Routing& part : parts) outgoing.push_back(Outgoing::list(part, gateways_, group_.size()));
   const auto between = DomainExchange::plan(group_, std::move(outgoing), experts_, parts.front().experts.device());
+  std::vector<at::Tensor> weights;
+  for (const Routing& part : parts) weights.push_back(part.weights);
+  weights = weights_of_arrived(group_, weights, between);
   std::vector<Routing> arrived;
-  for (const auto& exchange : between) arrived.push_back(exchange->arrived());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    arrived.push_back(between[i]->arrived());
+    arrived.back().weights = weights[i];
+  }
   const auto within = within_->plan(arrived);
   std::vector<std::shared_ptr<const DispatchPlan>> plans;
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -73,16 +80,15 @@ Dispatched HierarchicalDispatcher::end_dispatch(const Dispatched& begun) {
   return {std::move(sent.rows_RD), std::move(sent.counts), begun.plan};
 }
 
-at::Tensor HierarchicalDispatcher::begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
+at::Tensor HierarchicalDispatcher::begin_combine(const at::Tensor& y_RD,
                                                  const std::shared_ptr<const DispatchPlan>& plan) {
   const auto& both = static_cast<const HierarchicalPlan&>(*plan);
-  const at::Tensor weights_M = DomainExchange::weights_of_arrived(weights_N, both.between);
-  return begin_combine_rows(within_->combine(y_RD, weights_M, both.within), both.between);
+  return begin_combine_rows(within_->combine(y_RD, both.within), both.between);
 }
 
-at::Tensor HierarchicalDispatcher::end_combine(const at::Tensor& begun, const at::Tensor& /*weights_N*/,
+at::Tensor HierarchicalDispatcher::end_combine(const at::Tensor& begun,
                                                const std::shared_ptr<const DispatchPlan>& plan) {
-  return end_plain_combine_rows(begun, static_cast<const HierarchicalPlan&>(*plan).between);
+  return end_combine_rows(begun, static_cast<const HierarchicalPlan&>(*plan).between);
 }
 
 }  // namespace switchyard

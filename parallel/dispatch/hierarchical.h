@@ -4,7 +4,7 @@
 //
 // Two levels, each a plan with its own backward: between domains one row a (token, domain) over the whole dispatch
 // group; within a domain a dispatcher of its own, over ids of the domain's experts. Slots and weights of the rows
-// travel beside them, and the gradients of the weights back.
+// travel before them, and the gradients of the weights back.
 //
 // The rows of an expert are in the order of global tokens where domains are ranks, else by the rank that handed them
 // on. Sums over slots are rounded once a domain, so results agree with the other dispatchers to rounding, not bit by
@@ -35,10 +35,8 @@ class HierarchicalDispatcher : public Dispatcher {
   std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override;
   Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override;
   Dispatched end_dispatch(const Dispatched& begun) override;
-  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& weights_N,
-                           const std::shared_ptr<const DispatchPlan>& plan) override;
-  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                         const std::shared_ptr<const DispatchPlan>& plan) override;
+  at::Tensor begin_combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) override;
+  at::Tensor end_combine(const at::Tensor& begun, const std::shared_ptr<const DispatchPlan>& plan) override;
 
  private:
   HierarchicalDispatcher(Communicator& group, const Domains& domains, const Placement& placement, int expert_tensor);

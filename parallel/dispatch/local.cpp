@@ -10,6 +10,7 @@ class LocalPlan : public RowExchange {
  public:
   LocalPlan(const Routing& routing, int64_t experts) {
     const at::Tensor ids_N = routing.experts.contiguous();
+    weights_N = routing.weights;
     rows = ids_N.numel();
     counts = count_slots(ids_N, experts);
     table.offsets = routing.offsets.to(ids_N.device()).contiguous();

@@ -21,13 +21,11 @@ class RowDispatcher : public Dispatcher {
   Dispatched end_dispatch(const Dispatched& begun) final {
     return {end_dispatch_rows(begun.rows_RD, exchange_of(begun.plan)), begun.counts, begun.plan};
   }
-  at::Tensor begin_combine(const at::Tensor& y_RD, const at::Tensor& /*weights_N*/,
-                           const std::shared_ptr<const DispatchPlan>& plan) final {
+  at::Tensor begin_combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) final {
     return begin_combine_rows(y_RD, exchange_of(plan));
   }
-  at::Tensor end_combine(const at::Tensor& begun, const at::Tensor& weights_N,
-                         const std::shared_ptr<const DispatchPlan>& plan) final {
-    return end_combine_rows(begun, weights_N, exchange_of(plan));
+  at::Tensor end_combine(const at::Tensor& begun, const std::shared_ptr<const DispatchPlan>& plan) final {
+    return end_combine_rows(begun, exchange_of(plan));
   }
 
  private:

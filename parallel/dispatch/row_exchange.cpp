@@ -152,12 +152,9 @@ at::Tensor begin_combine_rows(const at::Tensor& y_RD, const RowExchangePointer& 
   return BeginCombine::apply(y_RD, plan);
 }
 
-at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weights_N, const RowExchangePointer& plan) {
-  return EndCombine::apply(begun_RD, weights_N, plan);
-}
-
-at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
-  return EndPlainCombine::apply(begun_RD, plan);
+at::Tensor end_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
+  return plan->weights_N.defined() ? EndCombine::apply(begun_RD, plan->weights_N, plan)
+                                   : EndPlainCombine::apply(begun_RD, plan);
 }
 
 RowExchange::Landing RowExchange::land(int64_t width, const at::TensorOptions& options) const {

@@ -46,6 +46,7 @@ class RowExchange : public DispatchPlan {
   virtual void keep_lent(const Returned& /*returned*/) const {}
 
   SlotTable table;
+  at::Tensor weights_N;         // of the slots, with their autograd; undefined: they are summed as they are
   int64_t wire_rows = 0;        // that take the wire
   int64_t rows = 0;             // R
   std::vector<int64_t> counts;  // of these, each local expert's; of a plan between domains: none
@@ -61,11 +62,10 @@ using RowExchangePointer = std::shared_ptr<const RowExchange>;
 at::Tensor begin_dispatch_rows(const at::Tensor& x_TD, const RowExchangePointer& plan);
 at::Tensor end_dispatch_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
 
-// y_RD → what the two ends take: weighted sums over the slots' rows, or plain ones. The weighted one saves the returned
-// rows and the weights for the weights' gradient ⟨g, row⟩.
+// y_RD → what the end takes: sums over the slots' rows. Where they are weighted it saves the returned rows and the
+// weights for the weights' gradient ⟨g, row⟩.
 at::Tensor begin_combine_rows(const at::Tensor& y_RD, const RowExchangePointer& plan);
-at::Tensor end_combine_rows(const at::Tensor& begun_RD, const at::Tensor& weights_N, const RowExchangePointer& plan);
-at::Tensor end_plain_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
+at::Tensor end_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan);
 
 int64_t sum_of(std::span<const int64_t> counts);
 

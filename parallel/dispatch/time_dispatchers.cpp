@@ -34,7 +34,7 @@ absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const Dispatch
     const auto dispatcher = make_dispatcher(kind, placement, mesh);
     const auto there_and_back = [&] {
       const Dispatched sent = dispatcher->dispatch(x_TD, routing);
-      dispatcher->combine(sent.rows_RD, routing.weights, sent.plan).backward(x_TD.detach());
+      dispatcher->combine(sent.rows_RD, sent.plan).backward(x_TD.detach());
       return absl::OkStatus();
     };
     SY_ASSIGN_OR_RETURN(milliseconds[kind], trial_ms(there_and_back, mesh.world()));

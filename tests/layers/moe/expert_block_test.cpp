@@ -61,8 +61,7 @@ void run(const Case& c, const MeshShape& shape, bool local, Result& result) {
     const auto [begin, end] = cut(kTokens, ranks, rank);
     const GlobalBatch share = batch.share(begin, end);
     const Dispatched sent = dispatcher->dispatch(share.x_TD, share.routing);
-    const at::Tensor y =
-        dispatcher->combine(experts.forward(sent.rows_RD, sent.counts), share.routing.weights, sent.plan);
+    const at::Tensor y = dispatcher->combine(experts.forward(sent.rows_RD, sent.counts), sent.plan);
     y.backward(share.g_TD);
     result.y[rank] = y.detach();
     result.dx[rank] = share.x_TD.grad();

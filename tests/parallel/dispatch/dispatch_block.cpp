@@ -54,8 +54,10 @@ GlobalBatch with_few_bits(GlobalBatch batch) {
 void expect_identity(Dispatcher& dispatcher, const GlobalBatch& share, int expert_tensor) {
   const at::Tensor slots_T = at::diff(share.routing.offsets);
   const at::Tensor weights_N = at::repeat_interleave((slots_T * expert_tensor).to(at::kDouble).reciprocal(), slots_T);
-  const Dispatched sent = dispatcher.dispatch(share.x_TD, share.routing);
-  const at::Tensor y = dispatcher.combine(sent.rows_RD, weights_N.to(share.routing.weights.dtype()), sent.plan);
+  Routing routing = share.routing;
+  routing.weights = weights_N.to(share.routing.weights.dtype());
+  const Dispatched sent = dispatcher.dispatch(share.x_TD, routing);
+  const at::Tensor y = dispatcher.combine(sent.rows_RD, sent.plan);
   y.backward(share.g_TD);
   const at::Tensor routed = slots_T.gt(0).unsqueeze(1);  // a token without slots gives zeros
   EXPECT_TRUE(at::equal(y, share.x_TD * routed));
@@ -95,7 +97,7 @@ BlockResult run_block(Dispatcher& dispatcher, const GlobalBatch& share, const st
     row += sent.counts[i];
   }
   EXPECT_EQ(row, sent.rows_RD.size(0));
-  const at::Tensor y = dispatcher.combine(at::cat(outputs), share.routing.weights, sent.plan);
+  const at::Tensor y = dispatcher.combine(at::cat(outputs), sent.plan);
   y.backward(share.g_TD);
   result.y_TD = y.detach();
   result.dx_TD = share.x_TD.grad();
