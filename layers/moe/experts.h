@@ -23,8 +23,13 @@ enum class ExpertSharing { kNone, kUp, kDown };
 // "none", "up" or "down"; anything else is a bug (configs check with one_of).
 ExpertSharing expert_sharing_from_name(std::string_view name);
 
+struct ExpertBlock;
+struct ExpertParts;
+
 class Experts {
  public:
+  using Parts = std::shared_ptr<ExpertParts>;  // null: each by itself
+
   // `name`: of the layer's MoE, e.g. "layers.3.moe"; expert e's logical tensors are name.experts.e.{gate,up} [F,D], cut
   // by rows over expert_tensor, and name.experts.e.down [D,F], cut by columns; gate is SwiGLU's alone. `placement` is
   // over the mesh's expert axis and may leave this rank without experts. D: width, F: expert_width. What is shared is
@@ -38,7 +43,12 @@ class Experts {
   // rows adds nothing.
   // Where rows of D and of F values are multiples of 64 bytes, an expert's outputs and gradients have the same bits
   // whatever other experts are in the block.
-  at::Tensor forward(const at::Tensor& rows_RD, std::span<const int64_t> counts);
+  at::Tensor forward(const at::Tensor& rows_RD, std::span<const int64_t> counts, const Parts& parts = {});
+
+  // Before rows that come in parts: `begun`, what their dispatch will end, is replaced by what is to be ended instead.
+  // Where each part's forward then gets what this returns, the weights' gradients are made when backward is back here,
+  // of all parts together: a matrix is written once, and while what the parts send back is on the wire.
+  Parts begin_parts(std::vector<at::Tensor>& begun);
 
   // In the order of use; on a rank without experts what is shared, if anything.
   ParameterList parameters();
@@ -46,6 +56,8 @@ class Experts {
   int64_t local_experts() const { return local_experts_; }
 
  private:
+  ExpertBlock block() const;
+
   Activation activation_;
   bool recompute_;              // pre-activations, in backward
   const SharedMemory* memory_;  // for what other ranks of the host read; may be null

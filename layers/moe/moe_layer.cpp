@@ -46,9 +46,10 @@ MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context)
 
   std::vector<Chunk> chunks = plan_chunks(x_tD, routed.routing);
   for (Chunk& chunk : chunks) begin_dispatch(chunk);
+  const Experts::Parts parts = chunks_ > 1 ? begin_parts(chunks) : Experts::Parts();
   at::Tensor shared_tD;
   if (shared_) shared_tD = in_span("shared experts", [&] { return through_shared(x_tD, context); });
-  for (Chunk& chunk : chunks) compute(chunk, routed.rows_per_expert);
+  for (Chunk& chunk : chunks) compute(chunk, routed.rows_per_expert, parts);
   std::vector<at::Tensor> y;
   for (const Chunk& chunk : chunks) y.push_back(end_combine(chunk));
   at::Tensor y_tD = y.size() == 1 ? y.front() : at::cat(y);
@@ -73,13 +74,21 @@ void MoeLayer::begin_dispatch(Chunk& chunk) {
   chunk.sent = in_span("dispatch", [&] { return dispatcher_->begin_dispatch(chunk.x_tD, chunk.plan); });
 }
 
-void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert) {
+Experts::Parts MoeLayer::begin_parts(std::vector<Chunk>& chunks) {
+  std::vector<at::Tensor> begun;
+  for (const Chunk& chunk : chunks) begun.push_back(chunk.sent.rows_RD);
+  Experts::Parts parts = experts_->begin_parts(begun);
+  for (size_t i = 0; i < chunks.size(); ++i) chunks[i].sent.rows_RD = begun[i];
+  return parts;
+}
+
+void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert, const Experts::Parts& parts) {
   chunk.sent = in_span("dispatch", [&] { return dispatcher_->end_dispatch(chunk.sent); });
   const at::Tensor& rows_RD = chunk.sent.rows_RD;
   const std::vector<int64_t>& counts = chunk.sent.counts;
   const at::Tensor y_RD = in_span("experts", [&] {
     return rows_per_expert > 0 ? run_padded(*experts_, rows_RD, counts, rows_per_expert)
-                               : experts_->forward(rows_RD, counts);
+                               : experts_->forward(rows_RD, counts, parts);
   });
   chunk.returning = in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.plan); });
 }

@@ -52,8 +52,9 @@ class MoeLayer {
   };
   std::vector<Chunk> plan_chunks(const at::Tensor& x_tD, const Routing& routing) const;
   void begin_dispatch(Chunk& chunk);
+  Experts::Parts begin_parts(std::vector<Chunk>& chunks);
   // Ends the dispatch, and begins to combine.
-  void compute(Chunk& chunk, int64_t rows_per_expert);
+  void compute(Chunk& chunk, int64_t rows_per_expert, const Experts::Parts& parts);
   at::Tensor end_combine(const Chunk& chunk);
   at::Tensor through_shared(const at::Tensor& x_tD, const TokenContext& context);
 

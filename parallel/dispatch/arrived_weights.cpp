@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "parallel/parameter/borrow.h"
 #include "runtime/base/status.h"
 
 namespace switchyard {
@@ -12,7 +13,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // Weights of all parts on their way, rank by rank and within one part by part.
-struct WeightExchange : torch::CustomClassHolder {
+struct WeightExchange {
   WeightExchange(Communicator& group, at::Tensor order_M, std::vector<int64_t> to, std::vector<int64_t> from)
       : group(group), order_M(std::move(order_M)), to(std::move(to)), from(std::move(from)) {}
 
@@ -35,15 +36,14 @@ struct WeightExchange : torch::CustomClassHolder {
 class WeightsOfArrived : public torch::autograd::Function<WeightsOfArrived> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& weights_N,
-                            const c10::intrusive_ptr<WeightExchange>& exchange) {
-    context->saved_data["exchange"] = c10::IValue::make_capsule(exchange);
+                            const std::shared_ptr<const WeightExchange>& exchange) {
+    context->saved_data["exchange"] = hold(exchange);
     context->saved_data["slots"] = weights_N.numel();
     return exchange->send(weights_N);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto capsule = context->saved_data["exchange"].toCapsule();
-    const auto& exchange = static_cast<const WeightExchange&>(*capsule);
-    return {exchange.send_back(gradients[0], context->saved_data["slots"].toInt()), at::Tensor()};
+    const auto exchange = held<const WeightExchange>(context->saved_data["exchange"]);
+    return {exchange->send_back(gradients[0], context->saved_data["slots"].toInt()), at::Tensor()};
   }
 };
 
@@ -73,7 +73,7 @@ std::vector<at::Tensor> weights_of_arrived(Communicator& group, const std::vecto
   }
   const c10::Device device = weights.front().device();
   const auto exchange =
-      c10::make_intrusive<WeightExchange>(group, indices(order, device), std::move(to), std::move(from));
+      std::make_shared<const WeightExchange>(group, indices(order, device), std::move(to), std::move(from));
   const at::Tensor all = WeightsOfArrived::apply(at::cat(weights), exchange);
   if (parts.size() == 1) return {all};
   std::vector<at::Tensor> arrived_weights;

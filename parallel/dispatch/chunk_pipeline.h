@@ -12,8 +12,8 @@ struct ChunkTimes {
   std::function<double(double part)> compute;  // by the experts
 };
 
-// Of all chunks, there and back: the wire carries one transfer at a time, in the order in which they are asked for, which
-// is all that go there first.
+// Of all chunks, there and back: the wire carries one transfer at a time, in the order in which they are asked for,
+// which is all that go there first.
 double pipeline_time(const ChunkTimes& times, int chunks);
 
 // 1, 2, 4, 8 or 16, whichever is fastest; the smaller where two are equal.

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "parallel/parameter/borrow.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
 
@@ -14,12 +15,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// What autograd's contexts can carry beside tensors.
-struct HeldPlan : torch::CustomClassHolder {
-  explicit HeldPlan(RowExchangePointer plan) : plan(std::move(plan)) {}
-  RowExchangePointer plan;
-};
 
 void finish(RowExchange::Arrival& arrival) {
   SY_CHECK(arrival != nullptr);
@@ -68,7 +63,7 @@ class BeginDispatch : public torch::autograd::Function<BeginDispatch> {
     return spread(x_TD, *plan);
   }
   static variable_list backward(AutogradContext* context, const variable_list& /*token*/) {
-    const RowExchangePointer plan = held(context->saved_data["plan"]);
+    const RowExchangePointer plan = held<const RowExchange>(context->saved_data["plan"]);
     return {sum_returned(*plan, end_collection(*plan), at::Tensor()), at::Tensor()};
   }
 };
@@ -81,7 +76,7 @@ class EndDispatch : public torch::autograd::Function<EndDispatch> {
     return rows_RD;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    begin_collection(*held(context->saved_data["plan"]), gradients[0]);
+    begin_collection(*held<const RowExchange>(context->saved_data["plan"]), gradients[0]);
     return {gradients[0], at::Tensor()};
   }
 };
@@ -94,7 +89,7 @@ class BeginCombine : public torch::autograd::Function<BeginCombine> {
     return y_RD;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    finish(held(context->saved_data["plan"])->delivering);
+    finish(held<const RowExchange>(context->saved_data["plan"])->delivering);
     return {gradients[0], at::Tensor()};
   }
 };
@@ -111,7 +106,7 @@ class EndCombine : public torch::autograd::Function<EndCombine> {
     return sum_returned(*plan, returned, weights);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const RowExchangePointer plan = held(context->saved_data["plan"]);
+    const RowExchangePointer plan = held<const RowExchange>(context->saved_data["plan"]);
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &weights = saved[0], &returned_XD = saved[1];
     const at::Tensor g_TD = gradients[0].contiguous();
@@ -134,7 +129,7 @@ class EndPlainCombine : public torch::autograd::Function<EndPlainCombine> {
     return sum_returned(*plan, end_collection(*plan), at::Tensor());
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {spread(gradients[0], *held(context->saved_data["plan"])), at::Tensor()};
+    return {spread(gradients[0], *held<const RowExchange>(context->saved_data["plan"])), at::Tensor()};
   }
 };
 
@@ -176,14 +171,6 @@ std::vector<int64_t> exchange_numbers(Communicator& ranks, const std::vector<int
 
 RowExchange::Arrival ends(Work work) {
   return [work = std::move(work)]() mutable { throw_if_error(work.wait()); };
-}
-
-c10::IValue hold(RowExchangePointer plan) {
-  return c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(std::move(plan)));
-}
-
-RowExchangePointer held(const c10::IValue& value) {
-  return static_cast<HeldPlan*>(value.toCapsule().get())->plan;
 }
 
 }  // namespace switchyard

@@ -7,7 +7,6 @@
 #include <span>
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/ivalue.h>
 
 #include "parallel/dispatch/dispatcher.h"
 #include "parallel/dispatch/permute.h"
@@ -76,9 +75,5 @@ std::vector<int64_t> exchange_numbers(Communicator& ranks, const std::vector<int
 
 // What ends an operation on the wire.
 RowExchange::Arrival ends(Work work);
-
-// A plan as autograd's contexts carry what is no tensor.
-c10::IValue hold(RowExchangePointer plan);
-RowExchangePointer held(const c10::IValue& value);
 
 }  // namespace switchyard

@@ -1,7 +1,10 @@
-// How an autograd function keeps hold of what outlives its graph and is no tensor: a parameter, a communicator.
+// How an autograd function keeps hold of what is no tensor: borrows what outlives its graph, like a parameter or a
+// communicator, and shares what may not.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include <ATen/core/ivalue.h>
 
@@ -15,6 +18,22 @@ c10::IValue borrow(T& object) {
 template <typename T>
 T& borrowed(const c10::IValue& value) {
   return *reinterpret_cast<T*>(static_cast<intptr_t>(value.toInt()));
+}
+
+template <typename T>
+struct Held : torch::CustomClassHolder {
+  explicit Held(std::shared_ptr<T> object) : object(std::move(object)) {}
+  std::shared_ptr<T> object;
+};
+
+template <typename T>
+c10::IValue hold(std::shared_ptr<T> object) {
+  return c10::IValue::make_capsule(c10::make_intrusive<Held<T>>(std::move(object)));
+}
+
+template <typename T>
+std::shared_ptr<T> held(const c10::IValue& value) {
+  return static_cast<Held<T>*>(value.toCapsule().get())->object;
 }
 
 }  // namespace switchyard

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
+#include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
 #include "layers/moe/router/gate_network.h"
@@ -91,11 +92,18 @@ void expect_same_on_every_layout(const Case& c) {
   Result whole;
   run(c, mesh_shape(1), whole);
   const auto close = [](const at::Tensor& a, const at::Tensor& b) { return at::allclose(a, b, 1e-9, 1e-9); };
-  for (const MeshShape& shape :
-       {mesh_shape(2), mesh_shape(2, 2), mesh_shape(2, 1, 2), mesh_shape(2, 2, 1, 2), mesh_shape(3, 1, 3),
-        mesh_shape(3, 3, 1, 3), mesh_shape(4, 2, 4), mesh_shape(4, 2, 2, 2), mesh_shape(4, 1, 2), mesh_shape(4, 4, 2),
-        mesh_shape(6, 2, 3), mesh_shape(6, 3, 2, 3)}) {
-    SCOPED_TRACE(describe(shape));
+  std::vector<MeshShape> shapes{mesh_shape(2),          mesh_shape(2, 2),    mesh_shape(2, 1, 2),
+                                mesh_shape(2, 2, 1, 2), mesh_shape(3, 1, 3), mesh_shape(3, 3, 1, 3),
+                                mesh_shape(4, 2, 4),    mesh_shape(4, 1, 2), mesh_shape(4, 2, 2, 2),
+                                mesh_shape(4, 4, 2),    mesh_shape(6, 2, 3), mesh_shape(6, 3, 2, 3)};
+  if (!c.config.router.capacity.pad) {
+    for (MeshShape shape : {mesh_shape(1), mesh_shape(2, 1, 2), mesh_shape(4, 2, 2, 2), mesh_shape(6, 2, 3)}) {
+      shape.dispatch_chunks = 3;
+      shapes.push_back(shape);
+    }
+  }
+  for (const MeshShape& shape : shapes) {
+    SCOPED_TRACE(absl::StrCat(describe(shape), ", chunks ", shape.dispatch_chunks));
     Result part;
     run(c, shape, part);
     EXPECT_TRUE(close(at::cat(part.y), whole.y[0]));
@@ -236,6 +244,35 @@ TEST(MoeLayer, GivesTheSameBitsWhateverMemoryRanksShare) {
       }
     }
   }
+}
+
+TEST(MoeLayer, MatricesAreReportedOnceAllPartsOfTheTokensAreBack) {
+  MeshShape shape = mesh_shape(1);
+  shape.dispatch_chunks = 3;
+  run_mesh(shape, [](const Mesh& mesh) {
+    const at::Tensor x = at::sin(at::arange(30 * kWidth, at::kDouble)).view({30, kWidth});
+    std::vector<at::Tensor> gradients;
+    for (const bool input_gradient : {true, false}) {
+      const auto layer = make_layer({.experts = 3, .experts_per_token = 2, .expert_width = 8, .router = {}}, mesh);
+      initialise_values(layer->parameters(), 11);
+      attach_plain_gradients(layer->parameters());
+      Parameter& up = *layer->parameters()[1];
+      int reports = 0;
+      up.attach(at::zeros_like(up.value().detach()), [&](Parameter& parameter) {
+        ++reports;
+        gradients.push_back(parameter.gradient().clone());
+      });
+      const at::Tensor leaf = x.clone().set_requires_grad(input_gradient);
+      layer->forward(leaf, {.tokens = {}, .tags = {}, .data_rank_tokens = 30, .population = 30})
+          .y_tD.square()
+          .sum()
+          .backward();
+      EXPECT_EQ(reports, 1);
+    }
+    ASSERT_EQ(gradients.size(), 2U);
+    EXPECT_GT(gradients[0].norm().item<double>(), 0);
+    EXPECT_TRUE(at::allclose(gradients[0], gradients[1], 1e-12, 1e-12));
+  });
 }
 
 // Fewer tokens than ranks: some have none, and some experts get none.
