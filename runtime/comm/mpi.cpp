@@ -6,6 +6,7 @@
 #include <mpi.h>
 
 #include "runtime/base/status.h"
+#include "runtime/comm/launcher_end.h"
 #include "runtime/comm/mpi_transport.h"
 #include "runtime/comm/progress.h"
 
@@ -40,6 +41,7 @@ MpiSession::~MpiSession() {
 }
 
 void MpiSession::abort(int exit_code) {
+  end_launcher_after(absl::Seconds(30));
   MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }

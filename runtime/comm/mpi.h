@@ -32,7 +32,8 @@ class MpiSession {
   void set_timeout(absl::Duration timeout) { world_->set_timeout(timeout); }
   // Of all that goes over the wires of world(), and of what is split from it, from now on. Null: none.
   void observe(WireObserver observer) { world_->observe(std::move(observer)); }
-  // Ends the processes of all ranks; the launcher exits with `exit_code`. Local.
+  // Ends the processes of all ranks; the launcher exits with `exit_code` or, where it is still there after 30 seconds,
+  // is ended by a signal. Local.
   [[noreturn]] void abort(int exit_code);
 
  private:

@@ -1,4 +1,4 @@
-"""Several hosts on one machine: network namespaces on a bridge. Needs root and iproute2."""
+"""Several hosts on one machine: network namespaces on a switch. Needs root and iproute2."""
 import os
 import shlex
 import shutil
@@ -8,9 +8,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NETWORK = '10.77.0'
-# After how many seconds mpirun takes a host that says nothing for lost; by itself it would wait for some minutes.
-LOST_DAEMON = ['--mca', 'oob_tcp_keepalive_time', '5', '--mca', 'oob_tcp_keepalive_intvl', '1', '--mca',
-               'oob_tcp_keepalive_probes', '3']
+# What a site's administrator would tell Open MPI: how to get to the hosts, and by which network; and after how many
+# seconds a host that says nothing is lost, which by itself it takes minutes to find.
+SITE = {'plm_rsh_agent': HERE / 'on_host.sh', 'btl': 'tcp,vader,self', 'btl_tcp_if_include': f'{NETWORK}.0/24',
+        'oob_tcp_if_include': f'{NETWORK}.0/24', 'oob_tcp_keepalive_time': 5, 'oob_tcp_keepalive_intvl': 1,
+        'oob_tcp_keepalive_probes': 3, 'mpi_yield_when_idle': 1}
 
 
 def why_not():
@@ -38,10 +40,11 @@ def run(*words):
 
 class Hosts:
     """`count` hosts at 10.77.0.1, 10.77.0.2, …, called host1, host2, …, on one switch. `rate`: what each can send, as
-    tc writes it (200mbit); default: what memory can."""
+    tc writes it (200mbit); default: what memory can. `delay`: milliseconds that all takes on its way."""
 
-    def __init__(self, count, rate=None):
-        self._rate = rate
+    def __init__(self, count, rate=None, delay=None):
+        self._rate, self._delay = rate, delay
+        self._slow_switch = None
         self._prefix = f'sy{os.getpid()}'
         self._hub = f'{self._prefix}-hub'
         self.addresses = [f'{NETWORK}.{i}' for i in range(1, count + 1)]
@@ -49,18 +52,17 @@ class Hosts:
 
     def __enter__(self):
         try:
-            run('ip', 'netns', 'add', self._hub)
-            run('ip', '-n', self._hub, 'link', 'add', 'switch', 'type', 'bridge')
-            run('ip', '-n', self._hub, 'link', 'set', 'switch', 'up')
-            for i, (name, address) in enumerate(zip(self._names, self.addresses), 1):
+            for name in self._names:
                 run('ip', 'netns', 'add', name)
                 run('ip', '-n', name, 'link', 'set', 'lo', 'up')
-                run('ip', '-n', name, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', f'port{i}', 'netns', self._hub)
+            if self._delay is None:
+                self._join_by_bridge()
+            else:
+                self._join_by_slow_switch()
+            for name, address in zip(self._names, self.addresses):
                 run('ip', '-n', name, 'address', 'add', f'{address}/24', 'dev', 'eth0')
                 # Large frames, so that a byte of header counts for little where nothing puts packets together.
                 run('ip', '-n', name, 'link', 'set', 'eth0', 'mtu', '9000', 'up')
-                run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'mtu', '9000')
-                run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'master', 'switch', 'up')
                 if self._rate:
                     run('ip', 'netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', self._rate,
                         'burst', '256kb', 'latency', '200ms')
@@ -69,7 +71,25 @@ class Hosts:
             raise
         return self
 
+    def _join_by_bridge(self):
+        run('ip', 'netns', 'add', self._hub)
+        run('ip', '-n', self._hub, 'link', 'add', 'switch', 'type', 'bridge')
+        run('ip', '-n', self._hub, 'link', 'set', 'switch', 'up')
+        for i, name in enumerate(self._names, 1):
+            run('ip', '-n', name, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', f'port{i}', 'netns', self._hub)
+            run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'mtu', '9000')
+            run('ip', '-n', self._hub, 'link', 'set', f'port{i}', 'master', 'switch', 'up')
+
+    def _join_by_slow_switch(self):
+        self._slow_switch = subprocess.Popen([HERE / 'slow_switch.py', str(self._delay), *self._names], text=True,
+                                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if self._slow_switch.stdout.readline() != 'ready\n':
+            raise RuntimeError(f'no slow switch: {self._slow_switch.communicate()[1].strip()}')
+
     def __exit__(self, *_):
+        if self._slow_switch:
+            self._slow_switch.kill()
+            self._slow_switch.communicate()
         for name in [*self._names, self._hub]:
             left = subprocess.run(['ip', 'netns', 'pids', name], capture_output=True, text=True).stdout.split()
             for process in left:
@@ -80,22 +100,24 @@ class Hosts:
             subprocess.run(['ip', 'netns', 'del', name], capture_output=True)
 
     def environment(self):
-        """Of on_host.sh."""
+        """Of on_host.sh, and of mpirun on a host."""
         return {**os.environ, 'SWITCHYARD_HOSTS': self._prefix, 'OMP_NUM_THREADS': '1',
-                'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
+                'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
+                **{f'OMPI_MCA_{key}': str(value) for key, value in SITE.items()}}
 
     def processes(self, host):
         """What runs on a host, counted from 1."""
         return [int(pid) for pid in run('ip', 'netns', 'pids', self._names[host - 1]).split()]
 
-    def start(self, ranks_a_host, words, **options):
-        """mpirun on the first host, as a process that leads a group of its own and takes mpirun's signals."""
-        targets = ','.join(f'{address}:{ranks_a_host}' for address in self.addresses)
-        command = ['mpirun', '--host', targets, '--bind-to', 'none', '--mca', 'plm_rsh_agent', HERE / 'on_host.sh',
-                   '--mca', 'btl', 'tcp,vader,self', '--mca', 'btl_tcp_if_include', f'{NETWORK}.0/24', '--mca',
-                   'oob_tcp_if_include', f'{NETWORK}.0/24', *LOST_DAEMON, '--mca', 'mpi_yield_when_idle', '1', *words]
-        return subprocess.Popen([HERE / 'on_host.sh', self.addresses[0], 'exec ' + shlex.join(str(word) for word in command)],
+    def start(self, words, **options):
+        """A command on the first host, as a process that leads a group of its own and takes the command's signals."""
+        return subprocess.Popen([HERE / 'on_host.sh', self.addresses[0], 'exec ' + shlex.join(str(word) for word in words)],
                                 env=self.environment(), start_new_session=True, text=True, **options)
+
+    def mpirun(self, ranks_a_host, words):
+        """The words that start a job on all hosts."""
+        targets = ','.join(f'{address}:{ranks_a_host}' for address in self.addresses)
+        return ['mpirun', '--host', targets, '--bind-to', 'none', *words]
 
     def cut(self, host):
         """Takes the cable out of a host, counted from 1."""

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,10 @@ class Failed(Exception):
 
 
 class Job:
-    def __init__(self, machines, ranks_a_host, words):
-        self.process = machines.start(ranks_a_host, words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    """A command on the first host."""
+
+    def __init__(self, machines, words):
+        self.process = machines.start(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def wait(self):
         """Exit code and output."""
@@ -53,9 +56,9 @@ class Bench:
         self.program, self.folder = program, folder
 
     def train(self, machines, ranks_a_host, run, *overrides):
-        return Job(machines, ranks_a_host, [self.program, 'train', CONFIG, f'run.dir={self.folder / run}',
-                                            f'train.steps={STEPS}', 'checkpoint.keep=1', 'checkpoint.every=100', *LAYOUT,
-                                            *overrides])
+        return Job(machines, machines.mpirun(ranks_a_host, [
+            self.program, 'train', CONFIG, f'run.dir={self.folder / run}', f'train.steps={STEPS}', 'checkpoint.keep=1',
+            'checkpoint.every=100', *LAYOUT, *overrides]))
 
     def records(self, run):
         """Metrics without times, whole lines only."""
@@ -115,14 +118,44 @@ def cut(bench):
         bench.reach('cut', 20, job)
         machines.cut(2)
         code, output = job.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (left := machines.processes(1) + machines.processes(2)) and time.monotonic() < deadline:
             time.sleep(0.1)
-    # Ranks of both hosts wait for the other host's; only those of the first can tell us.
+    # Ranks of both hosts wait for the other host's; only those of the first can tell us. Where mpirun itself stays,
+    # they end it.
     if code == 0 or not re.search(r'nothing came from ranks? .*\(host2\)', output):
         raise Failed(f'ended with {code}, and no rank says that it waited for host2: {output[-2000:]}')
     if left:
-        raise Failed(f'{len(left)} processes were still there after 30 s')
+        raise Failed(f'{len(left)} processes were still there after 60 s')
+
+
+def delay(bench):
+    """Far apart, on slow links, two hosts train what one does, to the bit."""
+    milliseconds = 3
+    with hosts.Hosts(2, rate='500mbit', delay=milliseconds) as machines:
+        message = measure(bench, machines, 1, 'all-to-all', '--tokens', '64', '--width', '64')['sizes'][0]
+        bench.train(machines, 2, 'far', 'train.steps=50').expect(0)
+    with hosts.Hosts(1) as machines:
+        bench.train(machines, 4, 'near', 'train.steps=50').expect(0)
+    print(f'  an exchange of {message["max_bytes"]} bytes took {message["ms"]:.1f} ms')
+    if message['ms'] < milliseconds:
+        raise Failed(f'an exchange took {message["ms"]} ms where a message takes {milliseconds}')
+    bench.expect_same('far', 'near')
+
+
+def scale(bench):
+    """An experiment over the hosts of a hostfile: jobs on one and on both, whose losses agree, and its page."""
+    hostfile, output = bench.folder / 'hostfile', bench.folder / 'scale'
+    with hosts.Hosts(2) as machines:
+        hostfile.write_text(''.join(f'{address} slots=2\n' for address in machines.addresses))
+        said = Job(machines, [bench.program, 'scale', CONFIG, f'run.dir={bench.folder / "scaled"}', '--ranks', '2,4',
+                              '--axis', 'expert', '--steps', '8', '--hostfile', hostfile, '--output', output]).expect(0)
+    report = json.loads((output / 'scale.json').read_text())
+    sent = {point['ranks']: point['sent']['remote_bytes'] for point in report['points']}
+    if not report['agree'] or report['failures'] or sent[2] != 0 or sent[4] == 0:
+        raise Failed(f'agree {report["agree"]}, bytes to other hosts {sent}: {said[-2000:]}')
+    if not (output / 'scale.html').exists():
+        raise Failed(f'no page in {output}')
 
 
 def folder(bench):
@@ -147,10 +180,15 @@ def hierarchical(bench):
         raise Failed(f'losses differ by {max(differences)}')
 
 
+def measure(bench, machines, ranks_a_host, *words):
+    """What `bench … --json` prints."""
+    output = Job(machines, machines.mpirun(ranks_a_host, [bench.program, 'bench', *words, '--json'])).expect(0)
+    return json.loads(output[output.index('{\n'):])
+
+
 def measure_layer(bench, machines, ranks_a_host, *options):
     """What `bench layer --json` prints."""
-    output = Job(machines, ranks_a_host, [bench.program, 'bench', 'layer', '--json', *options]).expect(0)
-    return json.loads(output[output.index('{\n'):])
+    return measure(bench, machines, ranks_a_host, 'layer', *options)
 
 
 def traffic(bench):
@@ -187,23 +225,31 @@ def copies(bench):
 
 
 def overlap(bench):
-    """How much of the wire chunks hide where it takes as long as the experts; figures, not a test."""
+    """How much of the wire chunks hide where it takes as long as the experts; figures, not a test. Rounds go over the
+    numbers of chunks, since cores change their speed; medians."""
     shape = ['--tokens', '2048', '--width', '512', '--expert-width', '1024', '--experts', '8', '--experts-per-token', '2',
-             '--precision', 'fp32', '--threads', '1', '--repeats', '7']
+             '--precision', 'fp32', '--threads', '1', '--repeats', '5']
+    counts, rounds = (1, 2, 4, 8), 5
     with hosts.Hosts(2) as machines:
         free = measure_layer(bench, machines, 1, *shape)
     rate = f'{int(8 * free["bytes"]["other_node"] / (free["split_ms"]["experts"] / 1000))}bit'
-    results = {}
-    for chunks in (1, 2, 4, 8):
-        with hosts.Hosts(2, rate=rate) as machines:
-            results[chunks] = measure_layer(bench, machines, 1, *shape, '--chunks', chunks)
-    wire, experts = results[1]['split_ms']['wire'], results[1]['split_ms']['experts']
-    print(f'  links of {int(rate[:-3]) / 1e6:.0f} Mbit/s: wire {wire:.0f} ms, experts {experts:.0f} ms')
-    for chunks, result in results.items():
-        print(f'  {chunks} chunks: {result["ms"]:.0f} ms, {100 * (results[1]["ms"] - result["ms"]) / wire:.0f} % of the wire hidden')
+    results = {chunks: [] for chunks in counts}
+    for _ in range(rounds):
+        for chunks in counts:
+            with hosts.Hosts(2, rate=rate) as machines:
+                results[chunks].append(measure_layer(bench, machines, 1, *shape, '--chunks', chunks))
+    print(f'  links of {int(rate[:-3]) / 1e6:.0f} Mbit/s; a layer, experts and waits for the wire in it, medians of {rounds}')
+    for chunks in counts:
+        layer = statistics.median(result['ms'] for result in results[chunks])
+        experts, wire = (statistics.median(result['split_ms'][part] for result in results[chunks])
+                         for part in ('experts', 'wire'))
+        alone = wire if chunks == 1 else alone
+        print(f'  {chunks} chunks: {layer:.0f} ms, experts {experts:.0f}, waits {wire:.0f}: '
+              f'{100 * (1 - wire / alone):.0f} % of the wire hidden')
 
 
-CASES = {case.__name__: case for case in (bits, resume, folder, cut, hierarchical, traffic, copies, overlap)}
+CASES = {case.__name__: case
+         for case in (bits, resume, folder, cut, delay, hierarchical, traffic, scale, copies, overlap)}
 
 
 def main():
