@@ -37,7 +37,7 @@ struct AllToAllBench {
   std::optional<AlphaBeta> model;
 };
 
-// Collective over `world`, whose wires tell `recorder` what record_wires_and_bytes asks for, of "/dispatch".
+// Collective over `world`, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".
 // kBadConfig, on all ranks alike, where tokens cannot have so many experts.
 absl::StatusOr<AllToAllBench> bench_all_to_all(const AllToAllBenchOptions& options, Recorder& recorder,
                                                Communicator& world, const BenchProgress& progress = nullptr);

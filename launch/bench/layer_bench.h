@@ -40,7 +40,7 @@ struct LayerBench {
 // (weighted sums), "rest".
 const std::vector<std::string>& layer_parts();
 
-// Collective over `world`, whose wires tell `recorder` what record_wires_and_bytes asks for, of "/dispatch".
+// Collective over `world`, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".
 // kBadConfig, on all ranks alike, where experts, router or layout do not go together.
 absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world,
                                        const BenchProgress& progress = nullptr);

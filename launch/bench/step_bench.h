@@ -37,7 +37,7 @@ struct StepBench {
 };
 
 // On the host, from initial weights; it writes nothing. Collective over `world`, whose wires tell `recorder` what
-// record_wires_and_bytes asks for, of all groups. On all ranks alike kBadConfig where the layout is impossible, the
+// record_bytes asks for, of all groups. On all ranks alike kBadConfig where the layout is impossible, the
 // errors of open_data, and kDiverged where a step is skipped.
 absl::StatusOr<StepBench> bench_step(const StepBenchOptions& options, Recorder& recorder, Communicator& world,
                                      const BenchProgress& progress = nullptr);

@@ -4,7 +4,6 @@
 #include <map>
 #include <utility>
 
-#include "launch/trace/listener.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
 
@@ -16,9 +15,8 @@ constexpr char kOwnBytes[] = "bench.own_bytes", kNodeBytes[] = "bench.node_bytes
 
 }  // namespace
 
-WireObserver record_wires_and_bytes(Recorder& recorder, std::string groups) {
-  return [&recorder, groups = std::move(groups), record = record_wires(recorder)](const FinishedOperation& done) {
-    record(done);
+WireObserver record_bytes(Recorder& recorder, std::string groups) {
+  return [&recorder, groups = std::move(groups)](const FinishedOperation& done) {
     if (!recorder.records_spans() || !done.label.group.ends_with(groups)) return;
     recorder.scalar(kNodeBytes, static_cast<double>(done.node_bytes), Fold::kSum);
     recorder.scalar(kRemoteBytes, static_cast<double>(done.remote_bytes), Fold::kSum);

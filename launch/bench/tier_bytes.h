@@ -18,9 +18,9 @@ struct TierBytes {
   int64_t remote = 0;  // and to other hosts
 };
 
-// What wires are to tell while a benchmark measures: the spans of all operations, and the bytes that this rank sends in
-// groups whose name ends with `groups` ("/dispatch"; empty: in all). `recorder` is borrowed.
-WireObserver record_wires_and_bytes(Recorder& recorder, std::string groups);
+// What wires are to tell while a benchmark measures: the bytes that this rank sends in groups whose name ends with
+// `groups` ("/dispatch"; empty: in all). `recorder` is borrowed.
+WireObserver record_bytes(Recorder& recorder, std::string groups);
 
 // Adds to what stays on this rank, which no wire tells.
 void record_own_bytes(Recorder& recorder, int64_t bytes);

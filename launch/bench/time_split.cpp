@@ -24,8 +24,8 @@ std::map<std::string, double> split_time(std::span<const Span> spans, const Part
   std::map<std::string, double> split;
   walk_spans(std::move(computing), [&](std::span<const std::string_view> names, int64_t begin_ns, int64_t end_ns) {
     const bool waits = names.back() == "wait";
-    const auto waiting = waits ? names.first(names.size() - 1) : names;
-    const std::string part = waiting.empty() ? "" : part_of(waiting);
+    const auto holders = waits ? names.first(names.size() - 1) : names;
+    const std::string part = holders.empty() ? "" : part_of(holders);
     if (!part.empty()) split[waits ? "wire" : part] += milliseconds(end_ns - begin_ns);
   });
   return split;

@@ -55,7 +55,7 @@ absl::StatusOr<BenchPlace> start_bench(const BenchArguments& arguments, const st
 std::shared_ptr<Recorder> listening_recorder(MpiSession& session, const std::string& groups) {
   auto recorder = std::make_shared<Recorder>();
   session.observe(
-      [recorder, record = record_wires_and_bytes(*recorder, groups)](const FinishedOperation& done) { record(done); });
+      [recorder, record = record_bytes(*recorder, groups)](const FinishedOperation& done) { record(done); });
   return recorder;
 }
 

@@ -15,10 +15,9 @@ namespace switchyard {
 
 struct ExpertBlock {
   Activation activation;
-  Parameter& up;  // stacks of one matrix an expert, or of one for all of them
-  Parameter& down;
-  const SharedMemory*
-      memory;  // for outputs and the rows' gradients, where ranks of this host can read them; may be null
+  Parameter &up, &down;  // stacks of one matrix an expert, or of one for all of them
+  // For outputs and the rows' gradients, where ranks of this host can read them; may be null.
+  const SharedMemory* memory;
 };
 
 // Room for h_RP, the pre-activations: for all where they are kept, and on a device; else for one expert's at a time.

@@ -19,29 +19,28 @@ using torch::autograd::variable_list;
 // Parts of a block's rows on their way through forward and backward.
 struct ExpertParts {
   const ExpertBlock block;
-  const size_t count;
-  size_t back = 0;                     // whose backward has come back to the beginning
-  std::vector<WeightFactors> factors;  // of those whose own backward is done
+  std::vector<WeightFactors> factors;  // of the parts whose backward is done
 };
 
 namespace {
 
-// Leaves a part's rows as they are. Its backward comes after that of all parts' experts, since it was recorded before
-// them, and after what they put on the wire.
-struct BeginPart : torch::autograd::Function<BeginPart> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& begun_RD,
-                            const std::shared_ptr<ExpertParts>& parts) {
+void report(const ExpertBlock& block) {
+  block.down.accumulated();
+  block.up.accumulated();
+}
+
+// Leaves the parts' rows as they are. Its backward comes when all parts' is done, and what they send is on the wire.
+struct BeginParts : torch::autograd::Function<BeginParts> {
+  static variable_list forward(AutogradContext* ctx, at::TensorList begun, const std::shared_ptr<ExpertParts>& parts) {
     ctx->saved_data["parts"] = hold(parts);
-    return begun_RD;
+    return begun.vec();
   }
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     const auto parts = held<ExpertParts>(ctx->saved_data["parts"]);
-    if (++parts->back == parts->count) {
-      add_weight_gradients(parts->block, std::exchange(parts->factors, {}));
-      parts->block.down.accumulated();
-      parts->block.up.accumulated();
-    }
-    return {gradients[0], at::Tensor()};
+    add_weight_gradients(parts->block, std::exchange(parts->factors, {}));
+    report(parts->block);
+    gradients.emplace_back();  // of the parts
+    return gradients;
   }
 };
 
@@ -54,31 +53,20 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     // h is neither input nor output, so that it may be kept as it is.
     ctx->save_for_backward({rows_RD, keep ? h_RP : at::Tensor()});
     ctx->saved_data["counts"] = counts;
-    ctx->saved_data["activation"] = static_cast<int64_t>(block.activation);
-    ctx->saved_data["up"] = borrow(block.up);
-    ctx->saved_data["down"] = borrow(block.down);
-    if (block.memory) ctx->saved_data["memory"] = borrow(*block.memory);
-    if (parts) ctx->saved_data["parts"] = hold(parts);
+    ctx->saved_data["block"] = hold(std::make_shared<const ExpertBlock>(block));
+    ctx->saved_data["parts"] = hold(parts);
     return compute_block(block, rows_RD, counts, h_RP);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    const auto memory = ctx->saved_data.find("memory"), in_parts = ctx->saved_data.find("parts");
-    const ExpertBlock block{static_cast<Activation>(ctx->saved_data["activation"].toInt()),
-                            borrowed<Parameter>(ctx->saved_data["up"]), borrowed<Parameter>(ctx->saved_data["down"]),
-                            memory == ctx->saved_data.end() ? nullptr : &borrowed<const SharedMemory>(memory->second)};
+    const auto block = held<const ExpertBlock>(ctx->saved_data["block"]);
+    const auto parts = held<ExpertParts>(ctx->saved_data["parts"]);
     const std::vector<int64_t> counts = ctx->saved_data["counts"].toIntVector();
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor rows_RD = saved[0].detach();  // without the graph, which holds the parts
-    WeightFactors* later = nullptr;
-    if (in_parts != ctx->saved_data.end()) later = &held<ExpertParts>(in_parts->second)->factors.emplace_back();
     variable_list result(7);
-    result[0] = differentiate_block(block, rows_RD, saved[1], gradients[0].contiguous(), counts,
-                                    ctx->needs_input_grad(0), later);
-    if (!later) {
-      block.down.accumulated();
-      block.up.accumulated();
-    }
+    result[0] = differentiate_block(*block, saved[0].detach(), saved[1], gradients[0].contiguous(), counts,
+                                    ctx->needs_input_grad(0), parts ? &parts->factors.emplace_back() : nullptr);
+    if (!parts) report(*block);
     return result;
   }
 };
@@ -136,8 +124,8 @@ Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, A
 Experts::Parts Experts::begin_parts(std::vector<at::Tensor>& begun) {
   const at::Tensor& first = begun.front();
   if (!at::GradMode::is_enabled() || local_experts_ == 0 || !first.requires_grad() || !first.is_cpu()) return {};
-  Parts parts(new ExpertParts{.block = block(), .count = begun.size(), .factors = {}});
-  for (at::Tensor& part : begun) part = BeginPart::apply(part, parts);
+  Parts parts(new ExpertParts{.block = block(), .factors = {}});
+  begun = BeginParts::apply(at::TensorList(begun), parts);
   up_->recorded();
   down_->recorded();
   return parts;

@@ -47,7 +47,9 @@ class Experts {
 
   // Before rows that come in parts: `begun`, what their dispatch will end, is replaced by what is to be ended instead.
   // Where each part's forward then gets what this returns, the weights' gradients are made when backward is back here,
-  // of all parts together: a matrix is written once, and while what the parts send back is on the wire.
+  // of all parts together: a matrix is written once, and while what the parts send back is on the wire. Until then each
+  // part keeps activations and gradients of R rows. Null where there is nothing to put off: without gradients of the
+  // rows, and on a device.
   Parts begin_parts(std::vector<at::Tensor>& begun);
 
   // In the order of use; on a rank without experts what is shared, if anything.

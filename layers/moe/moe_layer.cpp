@@ -109,17 +109,15 @@ at::Tensor MoeLayer::outputs_of_all(const at::Tensor& x_tD, int64_t experts) {
   const at::TensorOptions integers = x_tD.options().dtype(at::kLong);
   const at::Tensor experts_N = at::arange(experts, integers).repeat({tokens});
   const at::Tensor offsets = at::arange(0, slots + 1, experts, integers);
-  std::vector<Routing> only;  // to all of them, and back from one
-  for (int64_t e = 0; e < experts; ++e) {
-    only.push_back({.offsets = offsets,
-                    .experts = experts_N,
-                    .weights = experts_N.eq(e).to(accumulate_dtype(x_tD.scalar_type()))});
-  }
-  const auto plans = dispatcher_->plan(only);
-  const Dispatched sent = dispatcher_->dispatch(x_tD, plans.front());
+  const auto plan_with = [&](const at::Tensor& weights_N) {  // to all of them, and back by these weights
+    const Routing all{.offsets = offsets, .experts = experts_N, .weights = weights_N};
+    return dispatcher_->plan({&all, 1}).front();
+  };
+  const auto only = [&](int64_t e) { return experts_N.eq(e).to(accumulate_dtype(x_tD.scalar_type())); };
+  const Dispatched sent = dispatcher_->dispatch(x_tD, plan_with(only(0)));
   const at::Tensor y_RD = experts_->forward(sent.rows_RD, sent.counts);
   std::vector<at::Tensor> outputs_tD;
-  for (const auto& plan : plans) outputs_tD.push_back(dispatcher_->combine(y_RD, plan));
+  for (int64_t e = 0; e < experts; ++e) outputs_tD.push_back(dispatcher_->combine(y_RD, plan_with(only(e))));
   return at::stack(outputs_tD);
 }
 

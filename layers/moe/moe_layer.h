@@ -1,5 +1,5 @@
 // A mixture-of-experts layer: route → dispatch → experts → combine, and beside them the experts that every token goes
-// to, which are computed while tokens travel. In several chunks of tokens, one travels while experts compute another
+// to, which are computed while tokens travel. In several chunks of tokens, some travel while experts compute others
 // (Tutel, FasterMoE): the same sums in another order, over fewer rows at a time.
 #pragma once
 

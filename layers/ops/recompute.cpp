@@ -7,38 +7,33 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/custom_class.h>
 
+#include "parallel/parameter/borrow.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
 namespace {
 
-struct HeldBlock : torch::CustomClassHolder {
-  explicit HeldBlock(Block block) : block(std::move(block)) {}
-  Block block;
-};
-
 struct Recompute : torch::autograd::Function<Recompute> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, at::TensorList inputs,
-                                                c10::intrusive_ptr<HeldBlock> held) {
+                                                const std::shared_ptr<const Block>& block) {
     ctx->save_for_backward(inputs.vec());
-    ctx->saved_data["block"] = c10::IValue::make_capsule(held);
+    ctx->saved_data["block"] = hold(block);
     ctx->set_materialize_grads(false);
     std::vector<at::Tensor> detached;
     for (const at::Tensor& input : inputs) detached.push_back(input.detach());
-    return held->block(detached);
+    return (*block)(detached);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list gradients) {
-    const auto held = c10::static_intrusive_pointer_cast<HeldBlock>(ctx->saved_data["block"].toCapsule());
+    const auto block = held<const Block>(ctx->saved_data["block"]);
     const std::vector<at::Tensor> inputs = ctx->get_saved_variables();
     std::vector<at::Tensor> leaves;
     for (const at::Tensor& input : inputs) leaves.push_back(input.detach().set_requires_grad(input.requires_grad()));
     {
       const at::AutoGradMode with_gradients(true);
-      const std::vector<at::Tensor> outputs = held->block(leaves);
+      const std::vector<at::Tensor> outputs = (*block)(leaves);
       SY_CHECK_EQ(outputs.size(), gradients.size());
       torch::autograd::variable_list used, used_gradients;
       for (size_t i = 0; i < outputs.size(); ++i) {
@@ -60,7 +55,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
 std::vector<at::Tensor> recompute(Block block, const std::vector<at::Tensor>& inputs) {
   if (!at::GradMode::is_enabled()) return block(inputs);
   SY_CHECK(std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); }));
-  return Recompute::apply(at::TensorList(inputs), c10::make_intrusive<HeldBlock>(std::move(block)));
+  return Recompute::apply(at::TensorList(inputs), std::make_shared<const Block>(std::move(block)));
 }
 
 }  // namespace switchyard

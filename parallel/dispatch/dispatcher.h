@@ -56,8 +56,9 @@ class Dispatcher {
   Dispatched dispatch(const at::Tensor& x_TD, const Routing& routing) {
     return dispatch(x_TD, plan({&routing, 1}).front());
   }
-  // y_RD in the order of rows_RD → [T,D] in y's dtype: Σ over slots, in slot order (and over the ranks that share an
-  // expert), of weight · row, summed in fp32 (fp64). The gradient of the routing's weights is ⟨g, row⟩.
+  // y_RD in the order of rows_RD, which is that of all plans of the same offsets and experts → [T,D] in y's dtype: Σ
+  // over slots, in slot order (and over the ranks that share an expert), of weight · row, summed in fp32 (fp64). The
+  // gradient of the routing's weights is ⟨g, row⟩.
   at::Tensor combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) {
     return end_combine(begin_combine(y_RD, plan), plan);
   }

@@ -8,6 +8,8 @@
 
 #include <ATen/core/ivalue.h>
 
+#include "runtime/base/check.h"
+
 namespace switchyard {
 
 template <typename T>
@@ -33,7 +35,10 @@ c10::IValue hold(std::shared_ptr<T> object) {
 
 template <typename T>
 std::shared_ptr<T> held(const c10::IValue& value) {
-  return static_cast<Held<T>*>(value.toCapsule().get())->object;
+  const auto capsule = value.toCapsule();
+  const auto* holder = dynamic_cast<const Held<T>*>(capsule.get());
+  SY_CHECK(holder != nullptr);
+  return holder->object;
 }
 
 }  // namespace switchyard

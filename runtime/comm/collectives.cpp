@@ -104,7 +104,7 @@ Plan plan_all_to_all(Seat seat, const at::Tensor& send, std::span<const int64_t>
     step.receives.push_back({peer, to.begin(peer), to.bytes(peer)});
   });
   step.meanwhile = own_copy(to.begin(seat.rank), from.begin(seat.rank), from.bytes(seat.rank));
-  return {{std::move(step)}, {send, recv}};
+  return {{std::move(step)}, {send, recv}, Promptness::kInTurn};
 }
 
 Plan plan_all_reduce(Seat seat, const at::Tensor& inout, ReduceOp op) {

@@ -36,6 +36,7 @@ inline constexpr uint32_t kStageLimit = 1u << 5;
 struct Plan {
   std::vector<Step> steps;
   std::vector<at::Tensor> buffers;  // kept alive until the plan is carried out
+  Promptness promptness = Promptness::kWhole;
 };
 
 // Which rank of how many draws up the plan.

@@ -147,8 +147,8 @@ class LoopbackTransport : public Transport {
   int size() const override { return static_cast<int>(group_->mailboxes.size()); }
   const Residence& residence() const override { return group_->residence; }
 
-  std::unique_ptr<Exchange> start(std::span<const Message> sends, std::span<const Message> receives,
-                                  uint32_t tag) override {
+  std::unique_ptr<Exchange> start(std::span<const Message> sends, std::span<const Message> receives, uint32_t tag,
+                                  Promptness /*promptness*/) override {
     Tickets expected, sent;
     for (const Message& message : receives) {
       expected.push_back(std::make_shared<Ticket>(message));

@@ -12,11 +12,12 @@ namespace switchyard {
 namespace {
 
 // A message goes in parts of so many bytes. The last is shorter, or empty, so that messages of different lengths never
-// match part by part. Within a host: MPI counts are ints. To other hosts: what Open MPI sends by TCP without asking
-// first. Longer ones wait for an answer that stands in line behind the data on its way back, and their end is told behind
-// the data of the next: of chunks that follow each other the first would arrive with the last.
+// match part by part. MPI counts are ints.
 constexpr int64_t kPartBytes = int64_t{1} << 30;
-constexpr int64_t kRemotePartBytes = 60 << 10;
+// In turn and to other hosts: what Open MPI sends by TCP without asking first. For longer ones it waits for an answer
+// that stands in line behind the data on its way back, and tells their end behind the data of the next: of messages
+// that follow each other the first would arrive with the last.
+constexpr int64_t kPromptPartBytes = 60 << 10;
 
 absl::Status mpi_error(const char* call, int code) {
   return error(ErrorCategory::kCommunication, absl::StrCat(call, ": ", mpi_error_text(code)));
@@ -27,16 +28,17 @@ absl::Status mpi_error(const char* call, int code) {
 
 class MpiExchange : public Exchange {
  public:
-  // part_bytes: of messages to and from each peer.
+  // part_bytes(peer): of messages to and from it.
+  template <typename PartBytes>
   MpiExchange(MPI_Comm comm, std::span<const Message> sends, std::span<const Message> receives, int tag,
-              std::span<const int64_t> part_bytes) {
+              const PartBytes& part_bytes) {
     for (const Message& message : receives) {
-      add(message, true, part_bytes[message.peer], [&](char* data, int bytes, MPI_Request* request) {
+      add(message, true, part_bytes(message.peer), [&](char* data, int bytes, MPI_Request* request) {
         return MPI_Irecv(data, bytes, MPI_BYTE, message.peer, tag, comm, request);
       });
     }
     for (const Message& message : sends) {
-      add(message, false, part_bytes[message.peer], [&](char* data, int bytes, MPI_Request* request) {
+      add(message, false, part_bytes(message.peer), [&](char* data, int bytes, MPI_Request* request) {
         return MPI_Isend(data, bytes, MPI_BYTE, message.peer, tag, comm, request);
       });
     }
@@ -127,9 +129,6 @@ class MpiTransport : public Transport {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
-    for (const int node : residence_.nodes) {
-      part_bytes_.push_back(node == residence_.nodes[rank_] ? kPartBytes : kRemotePartBytes);
-    }
   }
   ~MpiTransport() override {
     int finalized = 0;
@@ -141,9 +140,13 @@ class MpiTransport : public Transport {
   int size() const override { return size_; }
   const Residence& residence() const override { return residence_; }
 
-  std::unique_ptr<Exchange> start(std::span<const Message> sends, std::span<const Message> receives,
-                                  uint32_t tag) override {
-    return std::make_unique<MpiExchange>(comm_, sends, receives, static_cast<int>(tag), part_bytes_);
+  std::unique_ptr<Exchange> start(std::span<const Message> sends, std::span<const Message> receives, uint32_t tag,
+                                  Promptness promptness) override {
+    const auto part_bytes = [&](int peer) {
+      const bool remote = residence_.nodes[peer] != residence_.nodes[rank_];
+      return remote && promptness == Promptness::kInTurn ? kPromptPartBytes : kPartBytes;
+    };
+    return std::make_unique<MpiExchange>(comm_, sends, receives, static_cast<int>(tag), part_bytes);
   }
 
   absl::StatusOr<std::shared_ptr<Transport>> split(int color, std::span<const int> members) override {
@@ -163,7 +166,6 @@ class MpiTransport : public Transport {
   const Residence residence_;
   int rank_ = 0;
   int size_ = 0;
-  std::vector<int64_t> part_bytes_;  // by peer
 };
 
 // Hosts are numbered in the order of their lowest ranks.

@@ -97,7 +97,7 @@ bool Operation::advance() {
 
 void Operation::post_step() {
   const Step& step = plan_.steps[step_];
-  exchange_ = transport_->start(step.sends, step.receives, tag_ + step.stage);
+  exchange_ = transport_->start(step.sends, step.receives, tag_ + step.stage, plan_.promptness);
 }
 
 void Operation::finish(absl::Status status) {

@@ -39,6 +39,10 @@ struct Residence {
   std::vector<std::string> hosts;  // for messages
 };
 
+// kInTurn: messages to another host arrive in the order in which they were started, whatever follows them; one that
+// its rank does not expect yet takes memory there. kWhole: it waits at its sender, and may end with the next.
+enum class Promptness { kWhole, kInTurn };
+
 // Tags are below kTagLimit; a message meets the receive of the same (sender, tag) and among those the oldest.
 inline constexpr uint32_t kTagLimit = 1u << 31;
 
@@ -49,9 +53,9 @@ class Transport {
   virtual int size() const = 0;
   virtual const Residence& residence() const = 0;
 
-  // Starts the messages; any thread.
+  // Starts the messages; any thread. Both sides of a message are of one promptness.
   virtual std::unique_ptr<Exchange> start(std::span<const Message> sends, std::span<const Message> receives,
-                                          uint32_t tag) = 0;
+                                          uint32_t tag, Promptness promptness) = 0;
   // Collective over all ranks. `members`: the ranks of this group that form the new one, in its order, this rank among
   // them; every rank of it passes the same `color`.
   virtual absl::StatusOr<std::shared_ptr<Transport>> split(int color, std::span<const int> members) = 0;

@@ -64,8 +64,8 @@ class Hosts:
                 # Large frames, so that a byte of header counts for little where nothing puts packets together.
                 run('ip', '-n', name, 'link', 'set', 'eth0', 'mtu', '9000', 'up')
                 if self._rate:
-                    run('ip', 'netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', self._rate,
-                        'burst', '256kb', 'latency', '200ms')
+                    run('ip', 'netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate',
+                        self._rate, 'burst', '256kb', 'latency', '200ms')
         except BaseException:
             self.__exit__()
             raise
@@ -111,7 +111,8 @@ class Hosts:
 
     def start(self, words, **options):
         """A command on the first host, as a process that leads a group of its own and takes the command's signals."""
-        return subprocess.Popen([HERE / 'on_host.sh', self.addresses[0], 'exec ' + shlex.join(str(word) for word in words)],
+        command = 'exec ' + shlex.join(str(word) for word in words)
+        return subprocess.Popen([HERE / 'on_host.sh', self.addresses[0], command],
                                 env=self.environment(), start_new_session=True, text=True, **options)
 
     def mpirun(self, ranks_a_host, words):

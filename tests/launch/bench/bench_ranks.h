@@ -21,7 +21,7 @@ Result bench_on_ranks(int ranks, const std::vector<int>& nodes, const std::strin
             [&](Communicator& world) {
               Recorder recorder;
               auto& wires = dynamic_cast<HostCommunicator&>(world);
-              wires.observe(record_wires_and_bytes(recorder, groups));
+              wires.observe(record_bytes(recorder, groups));
               const absl::StatusOr<Result> mine = bench(recorder, world);
               ASSERT_TRUE(mine.ok()) << mine.status();
               if (world.rank() == 0) result = *mine;

@@ -275,6 +275,39 @@ TEST(MoeLayer, MatricesAreReportedOnceAllPartsOfTheTokensAreBack) {
   });
 }
 
+// Names of autograd's functions as they run, seen where it calls them.
+std::vector<std::string>* run_backwards = nullptr;
+
+std::unique_ptr<at::ObserverContext> note_backward(const at::RecordFunction& call) {
+  run_backwards->emplace_back(call.name());
+  return nullptr;
+}
+
+TEST(MoeLayer, MatricesGetTheirGradientsWhileWhatPartsSendBackIsOnTheWire) {
+  MeshShape shape = mesh_shape(1);
+  shape.dispatch_chunks = 3;
+  run_mesh(shape, [](const Mesh& mesh) {
+    const auto layer = make_layer({.experts = 3, .experts_per_token = 2, .expert_width = 8, .router = {}}, mesh);
+    initialise_values(layer->parameters(), 11);
+    attach_plain_gradients(layer->parameters());
+    const at::Tensor x = at::sin(at::arange(30 * kWidth, at::kDouble)).view({30, kWidth}).set_requires_grad(true);
+    const at::Tensor y = layer->forward(x, {.tokens = {}, .tags = {}, .data_rank_tokens = 30, .population = 30}).y_tD;
+    std::vector<std::string> names;
+    run_backwards = &names;
+    const at::CallbackHandle handle = at::addThreadLocalCallback(
+        at::RecordFunctionCallback(note_backward).scopes({at::RecordScope::BACKWARD_FUNCTION}));
+    y.sum().backward();
+    at::removeCallback(handle);
+    std::string order;
+    for (const std::string& name : names) {
+      for (const char* function : {"EndDispatch", "BeginParts", "BeginDispatch"}) {
+        if (name.find(function) != std::string::npos) absl::StrAppend(&order, function, " ");
+      }
+    }
+    EXPECT_EQ(order, "EndDispatch EndDispatch EndDispatch BeginParts BeginDispatch BeginDispatch BeginDispatch ");
+  });
+}
+
 // Fewer tokens than ranks: some have none, and some experts get none.
 TEST(MoeLayer, RanksWithoutTokensTakePart) {
   const Case c{.tokens = 2,

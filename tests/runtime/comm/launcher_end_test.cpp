@@ -42,7 +42,7 @@ TEST(LauncherEnd, MpirunThatStaysIsEnded) {
 }
 
 TEST(LauncherEnd, OtherParentsAreLeftAlone) {
-  const int status = end_of("bash", false);
+  const int status = end_of("slurmstepd", false);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
