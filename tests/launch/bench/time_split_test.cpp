@@ -16,13 +16,10 @@ std::string by_path(std::span<const std::string_view> names) {
 }
 
 TEST(TimeSplit, CountsNothingTwice) {
-  const std::vector<Span> spans{{"route", "compute", 0, 2 * kMs},
-                                {"dispatch", "compute", 3 * kMs, 9 * kMs},
-                                {"wait", "compute", 4 * kMs, 6 * kMs},
-                                {"wait", "compute", 6 * kMs, 8 * kMs},
+  const std::vector<Span> spans{{"route", "compute", 0, 2 * kMs},           {"dispatch", "compute", 3 * kMs, 9 * kMs},
+                                {"wait", "compute", 4 * kMs, 6 * kMs},      {"wait", "compute", 6 * kMs, 8 * kMs},
                                 {"all_to_all", "wire", 4 * kMs, 32 * kMs},  // beside computing
-                                {"experts", "compute", 30 * kMs, 35 * kMs},
-                                {"nothing", "compute", 35 * kMs, 37 * kMs},
+                                {"experts", "compute", 30 * kMs, 35 * kMs}, {"nothing", "compute", 35 * kMs, 37 * kMs},
                                 {"wait", "compute", 36 * kMs, 37 * kMs},   // within nothing
                                 {"wait", "compute", 38 * kMs, 39 * kMs}};  // and by itself
   const std::map<std::string, double> split = split_time(spans, by_path);

@@ -25,8 +25,8 @@ TEST(ChunkPipeline, TheExpertsAreHiddenBehindTheWire) {
   EXPECT_DOUBLE_EQ(pipeline_time(times(0, 20, 10), 2), 40);
 }
 
-// Four chunks, wire 5 and compute 6 each: there 0–20, computed 5–11, 11–17, 17–23 and 23–29, back 20–25, 25–30, 30–35 and
-// 35–40. What comes back first waits for what goes there last.
+// Four chunks, wire 5 and compute 6 each: there 0–20, computed 5–11, 11–17, 17–23 and 23–29, back 20–25, 25–30, 30–35
+// and 35–40. What comes back first waits for what goes there last.
 TEST(ChunkPipeline, AllGoThereBeforeAnyComesBack) {
   EXPECT_DOUBLE_EQ(pipeline_time(times(0, 20, 24), 4), 40);
 }
