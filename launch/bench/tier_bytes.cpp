@@ -2,26 +2,17 @@
 
 #include <cmath>
 #include <map>
-#include <utility>
 
+#include "launch/trace/listener.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/exchange.h"
 
 namespace switchyard {
 namespace {
 
-constexpr char kOwnBytes[] = "bench.own_bytes", kNodeBytes[] = "bench.node_bytes",
-               kRemoteBytes[] = "bench.remote_bytes";
+constexpr char kOwnBytes[] = "bench.own_bytes";
 
 }  // namespace
-
-WireObserver record_bytes(Recorder& recorder, std::string groups) {
-  return [&recorder, groups = std::move(groups)](const FinishedOperation& done) {
-    if (!recorder.records_spans() || !done.label.group.ends_with(groups)) return;
-    recorder.scalar(kNodeBytes, static_cast<double>(done.node_bytes), Fold::kSum);
-    recorder.scalar(kRemoteBytes, static_cast<double>(done.remote_bytes), Fold::kSum);
-  };
-}
 
 void record_own_bytes(Recorder& recorder, int64_t bytes) {
   recorder.scalar(kOwnBytes, static_cast<double>(bytes), Fold::kSum);

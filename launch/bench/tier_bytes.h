@@ -2,12 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include <absl/status/statusor.h>
 
 #include "runtime/comm/communicator.h"
-#include "runtime/comm/wire_observer.h"
 #include "runtime/telemetry/recorder.h"
 
 namespace switchyard {
@@ -18,11 +16,7 @@ struct TierBytes {
   int64_t remote = 0;  // and to other hosts
 };
 
-// What wires are to tell while a benchmark measures: the bytes that this rank sends in groups whose name ends with
-// `groups` ("/dispatch"; empty: in all). `recorder` is borrowed.
-WireObserver record_bytes(Recorder& recorder, std::string groups);
-
-// Adds to what stays on this rank, which no wire tells.
+// Adds to what stays on this rank, which no wire tells; the wires tell the rest where record_bytes observes them.
 void record_own_bytes(Recorder& recorder, int64_t bytes);
 
 // The mean over ranks of what `recorder` was told of a repeat, of `repeats`; it starts anew. Collective over `world`;

@@ -8,13 +8,6 @@
 #include "runtime/comm/exchange.h"
 
 namespace switchyard {
-namespace {
-
-double milliseconds(int64_t nanoseconds) {
-  return static_cast<double>(nanoseconds) / 1e6;
-}
-
-}  // namespace
 
 std::map<std::string, double> split_time(std::span<const Span> spans, const PartOf& part_of) {
   std::vector<const Span*> computing;
@@ -26,7 +19,7 @@ std::map<std::string, double> split_time(std::span<const Span> spans, const Part
     const bool waits = names.back() == "wait";
     const auto holders = waits ? names.first(names.size() - 1) : names;
     const std::string part = holders.empty() ? "" : part_of(holders);
-    if (!part.empty()) split[waits ? "wire" : part] += milliseconds(end_ns - begin_ns);
+    if (!part.empty()) split[waits ? "wire" : part] += static_cast<double>(end_ns - begin_ns) / 1e6;
   });
   return split;
 }

@@ -10,9 +10,9 @@
 #include <absl/strings/strip.h>
 #include <absl/time/clock.h>
 
-#include "launch/bench/tier_bytes.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
+#include "launch/trace/listener.h"
 #include "launch/train/console.h"
 
 namespace switchyard {

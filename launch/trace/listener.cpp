@@ -1,6 +1,7 @@
 #include "launch/trace/listener.h"
 
 #include <memory>
+#include <utility>
 
 #include <absl/strings/ascii.h>
 #include <absl/strings/str_cat.h>
@@ -46,6 +47,14 @@ WireObserver record_wires(Recorder& recorder) {
     if (!recorder.records_spans()) return;
     recorder.add({absl::StrCat(done.label.operation, " ", done.label.group), "wire", done.begin_ns, done.end_ns,
                   done.node_bytes + done.remote_bytes});
+  };
+}
+
+WireObserver record_bytes(Recorder& recorder, std::string groups) {
+  return [&recorder, groups = std::move(groups)](const FinishedOperation& done) {
+    if (!recorder.records_spans() || !done.label.group.ends_with(groups)) return;
+    recorder.scalar(kNodeBytes, static_cast<double>(done.node_bytes), Fold::kSum);
+    recorder.scalar(kRemoteBytes, static_cast<double>(done.remote_bytes), Fold::kSum);
   };
 }
 

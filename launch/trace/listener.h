@@ -27,6 +27,11 @@ class Listener {
 // Records what goes over wires as spans of lane "wire", while `recorder` (borrowed) records spans.
 WireObserver record_wires(Recorder& recorder);
 
+// Adds up as scalars what this rank sends to others on its host and to other hosts, in groups whose name ends with
+// `groups` ("/dispatch"; empty: in all), while `recorder` (borrowed) records spans.
+inline constexpr char kNodeBytes[] = "node_bytes", kRemoteBytes[] = "remote_bytes";
+WireObserver record_bytes(Recorder& recorder, std::string groups = "");
+
 // Of a node of autograd, as people call it: "torch::autograd::CppNode<switchyard::(anonymous namespace)::Combine>" is
 // "Combine backward", "MulBackward0" is "Mul backward".
 std::string backward_name(std::string_view node);

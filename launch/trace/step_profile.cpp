@@ -14,8 +14,6 @@
 namespace switchyard {
 namespace {
 
-constexpr char kNodeBytes[] = "node_bytes", kRemoteBytes[] = "remote_bytes";
-
 // Null: it belongs to the span around it.
 const char* part_of(std::string_view span) {
   static const std::map<std::string_view, const char*> whole = {
@@ -57,11 +55,7 @@ std::map<std::string, double> split_step(std::span<const Span> spans, int64_t be
 }
 
 WireObserver StepProfile::observer() {
-  return [this](const FinishedOperation& done) {
-    if (!recorder_.records_spans()) return;
-    recorder_.scalar(kNodeBytes, static_cast<double>(done.node_bytes), Fold::kSum);
-    recorder_.scalar(kRemoteBytes, static_cast<double>(done.remote_bytes), Fold::kSum);
-  };
+  return record_bytes(recorder_);
 }
 
 void StepProfile::begin_step() {

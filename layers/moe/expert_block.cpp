@@ -18,16 +18,6 @@ at::Tensor room_like(const ExpertBlock& block, const at::Tensor& rows_RD) {
                 : at::empty(rows_RD.sizes(), rows_RD.options());
 }
 
-// work(expert, first row, rows) for each expert that has rows.
-template <typename Work>
-void for_each_expert(std::span<const int64_t> counts, const Work& work) {
-  int64_t first = 0;
-  for (size_t e = 0; e < counts.size(); ++e) {
-    if (counts[e] > 0) work(static_cast<int64_t>(e), first, counts[e]);
-    first += counts[e];
-  }
-}
-
 // Expert e's matrix; all have the same one where the stack has but one.
 int64_t matrix_of(int64_t e, const at::Tensor& stacked) {
   return stacked.size(0) == 1 ? 0 : e;
@@ -133,7 +123,7 @@ at::Tensor compute_block(const ExpertBlock& block, const at::Tensor& rows_RD, st
   const at::Tensor activated = room(rows_RD, down_EDF.size(2), counts, false);
   const bool keep = h_RP.size(0) == rows_RD.size(0);
   at::Tensor y_RD = room_like(block, rows_RD);
-  for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
+  for_each_group(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
     matmul(h, rows_RD.narrow(0, first, rows), of_expert(up_EPD, e), {.transpose_b = true});
     activation_forward(block.activation, h, a);
@@ -158,7 +148,7 @@ at::Tensor differentiate_block(const ExpertBlock& block, const at::Tensor& rows_
   if (!later) sums.emplace(block);
   at::Tensor d_RD;
   if (want_rows) d_RD = room_like(block, rows_RD);
-  for_each_expert(counts, [&](int64_t e, int64_t first, int64_t rows) {
+  for_each_group(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor x = rows_RD.narrow(0, first, rows), g = g_RD.narrow(0, first, rows);
     const at::Tensor a = activated.narrow(0, all ? first : 0, rows), d_h = gradient.narrow(0, all ? first : 0, rows);
     const at::Tensor h = again.defined() ? again.narrow(0, 0, rows) : h_RP.narrow(0, first, rows);
@@ -174,22 +164,21 @@ at::Tensor differentiate_block(const ExpertBlock& block, const at::Tensor& rows_
 }
 
 void add_weight_gradients(const ExpertBlock& block, std::span<const WeightFactors> parts) {
-  const size_t experts = parts.front().counts.size();
-  std::vector<int64_t> first(parts.size());
+  std::vector<int64_t> first(parts.size());  // each part's row of the expert
   WeightSums sums(block);
-  for (size_t e = 0; e < experts; ++e) {
-    std::vector<at::Tensor> x, g, a, d;
-    for (size_t i = 0; i < parts.size(); ++i) {
-      const int64_t rows = parts[i].counts[e];
-      x.push_back(parts[i].x_RD.narrow(0, first[i], rows));
-      g.push_back(parts[i].g_RD.narrow(0, first[i], rows));
-      a.push_back(parts[i].activated_RF.narrow(0, first[i], rows));
-      d.push_back(parts[i].d_RP.narrow(0, first[i], rows));
-      first[i] += rows;
+  for (size_t e = 0; e < parts.front().counts.size(); ++e) {
+    const auto of_all_parts = [&](at::Tensor WeightFactors::*factor) {
+      std::vector<at::Tensor> rows;
+      for (size_t i = 0; i < parts.size(); ++i) {
+        rows.push_back((parts[i].*factor).narrow(0, first[i], parts[i].counts[e]));
+      }
+      return at::cat(rows);
+    };
+    if (const at::Tensor x = of_all_parts(&WeightFactors::x_RD); x.size(0) > 0) {
+      sums.add_products(static_cast<int64_t>(e), x, of_all_parts(&WeightFactors::g_RD),
+                        of_all_parts(&WeightFactors::activated_RF), of_all_parts(&WeightFactors::d_RP));
     }
-    const at::Tensor all_x = at::cat(x);
-    if (all_x.size(0) == 0) continue;
-    sums.add_products(static_cast<int64_t>(e), all_x, at::cat(g), at::cat(a), at::cat(d));
+    for (size_t i = 0; i < parts.size(); ++i) first[i] += parts[i].counts[e];
   }
   sums.finish();
 }

@@ -10,16 +10,6 @@
 namespace switchyard {
 namespace {
 
-// work(group, first row, rows) for each group that has rows.
-template <typename Work>
-void for_each_group(std::span<const int64_t> counts, const Work& work) {
-  int64_t first = 0;
-  for (size_t e = 0; e < counts.size(); ++e) {
-    if (counts[e] > 0) work(static_cast<int64_t>(e), first, counts[e]);
-    first += counts[e];
-  }
-}
-
 char* at_row(const at::Tensor& tensor, int64_t index) {
   return static_cast<char*>(tensor.data_ptr()) + index * tensor.stride(0) * static_cast<int64_t>(tensor.element_size());
 }

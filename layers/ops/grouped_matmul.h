@@ -9,6 +9,16 @@
 
 namespace switchyard {
 
+// work(group, first row, rows) for each group that has rows.
+template <typename Work>
+void for_each_group(std::span<const int64_t> counts, const Work& work) {
+  int64_t first = 0;
+  for (size_t e = 0; e < counts.size(); ++e) {
+    if (counts[e] > 0) work(static_cast<int64_t>(e), first, counts[e]);
+    first += counts[e];
+  }
+}
+
 // out_RN: rows of group e = rows of x_RK · w_EXX[e], or its transpose. counts: rows of each group; they sum to R.
 // Tensors are contiguous, of one dtype: bf16, fp32 or fp64.
 void grouped_matmul(at::Tensor out_RN, const at::Tensor& x_RK, const at::Tensor& w_EXX, std::span<const int64_t> counts,

@@ -258,13 +258,12 @@ def overlap(bench):
             with hosts.Hosts(2, rate=rate) as machines:
                 results[chunks].append(measure_layer(bench, machines, 1, *shape, '--chunks', chunks))
     print(f'  links of {int(rate[:-3]) / 1e6:.0f} Mbit/s; medians of {rounds} rounds')
+    waits = {chunks: statistics.median(one['split_ms']['wire'] for one in results[chunks]) for chunks in counts}
     for chunks in counts:
-        layer = statistics.median(result['ms'] for result in results[chunks])
-        experts, wire = (statistics.median(result['split_ms'][part] for result in results[chunks])
-                         for part in ('experts', 'wire'))
-        alone = wire if chunks == 1 else alone
-        print(f'  {chunks} chunks: {layer:.0f} ms, experts {experts:.0f}, waits {wire:.0f}: '
-              f'{100 * (1 - wire / alone):.0f} % of the wire hidden')
+        layer = statistics.median(one['ms'] for one in results[chunks])
+        experts = statistics.median(one['split_ms']['experts'] for one in results[chunks])
+        print(f'  {chunks} chunks: {layer:.0f} ms, experts {experts:.0f}, waits {waits[chunks]:.0f}: '
+              f'{100 * (1 - waits[chunks] / waits[1]):.0f} % of the wire hidden')
 
 
 CASES = {case.__name__: case

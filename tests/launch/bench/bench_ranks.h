@@ -7,7 +7,7 @@
 #include <absl/status/statusor.h>
 #include <gtest/gtest.h>
 
-#include "launch/bench/tier_bytes.h"
+#include "launch/trace/listener.h"
 #include "runtime/comm/host_communicator.h"
 #include "tests/support/ranks.h"
 
