@@ -128,8 +128,8 @@ class RowsProduct {
   }
 
  private:
-  static constexpr int64_t kPackedNumbers = 512 * 512;  // of b, which stay in the second-level cache
-  static constexpr int64_t kPartSteps = 16;             // of a panel of a, which the first-level cache holds
+  static constexpr int64_t kPackedNumbers = 1024 * 512;  // of b, which stay in the second-level cache
+  static constexpr int64_t kPartSteps = 16;              // of a panel of a, which the first-level cache holds
 
   struct Target {
     Bf16* to;
@@ -204,6 +204,7 @@ class RowsProduct {
         _mm512_stream_si512(reinterpret_cast<__m512i*>(to), numbers);
       } else {
         _mm512_storeu_si512(to, numbers);
+        __builtin_prefetch(to + kPanel, 1);  // where the next block's row goes
       }
     }
   }
