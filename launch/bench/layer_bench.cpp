@@ -190,9 +190,11 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
-  if (options.shared_memory) SY_RETURN_IF_ERROR(share_memory(*mesh));
-  Layer layer(options, *mesh, recorder);
   LayerBench result;
+  if (options.shared_memory) {
+    SY_RETURN_IF_ERROR(share_memory(*mesh, [&result](const std::string& line) { result.by_messages = line; }));
+  }
+  Layer layer(options, *mesh, recorder);
   layer.forward();
   layer.backward();
   SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(c10::kCPU, world));

@@ -49,6 +49,7 @@ std::string layer_table(const LayerBenchOptions& options, const LayerBench& resu
       time_row("products alone", result.floor_ms, before(&LayerBench::floor_ms)));
   absl::StrAppendFormat(&text, "\n%s\nload max/mean %.2f; peak memory %s a rank\n", tiers_text(result.bytes),
                         result.load_imbalance, bytes_text(result.memory_bytes));
+  if (!result.by_messages.empty()) absl::StrAppend(&text, result.by_messages, "\n");
   if (baseline) absl::StrAppend(&text, kRatioNote);
   return text;
 }
@@ -57,7 +58,8 @@ std::string layer_json(const LayerBenchOptions& options, const LayerBench& resul
   nlohmann::json json{{"layer", asked(options, place)},
                       {"forward_ms", result.forward_ms},
                       {"backward_ms", result.backward_ms},
-                      {"load_imbalance", result.load_imbalance}};
+                      {"load_imbalance", result.load_imbalance},
+                      {"by_messages", result.by_messages}};
   add_figures(result, place, json);
   return json.dump(2);
 }

@@ -8,6 +8,7 @@
 #include <absl/strings/str_join.h>
 
 #include "launch/train/choose_chunks.h"
+#include "launch/train/device_support.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
@@ -52,6 +53,7 @@ absl::Status share_memory(Mesh& mesh, const Tell& tell) {
 
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world, const Tell& tell) {
+  SY_RETURN_IF_ERROR(check_device_support(config.model.moe, device));
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
   const bool uses_memory = shape.dispatcher != DispatcherKind::kDeduplicated;

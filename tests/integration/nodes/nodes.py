@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The shipped program on two hosts, which are network namespaces of this machine (hosts.py), each with two ranks.
+"""The shipped program on two and four hosts, which are network namespaces of this machine (hosts.py).
 
   nodes.py PROGRAM [CASE...]      exit code 0: all held; 77: there can be no such hosts here, and why
 """
@@ -211,22 +211,45 @@ def measure_layer(bench, machines, ranks_a_host, *options):
 
 
 def traffic(bench):
-    """What `bench layer` says of bytes between hosts is what their interfaces have sent."""
-    shape = ['--tokens', '512', '--width', '256', '--expert-width', '64', '--experts', '16', '--experts-per-token', '4',
-             '--precision', 'fp32']
-    few, many = 3, 23
-    for dispatcher in ('all_to_all', 'hierarchical'):
-        said, sent = {}, {}
-        for repeats in (few, many):
-            with hosts.Hosts(2) as machines:
-                said[repeats] = measure_layer(bench, machines, 2, *shape, '--dispatcher', dispatcher, '--repeats', repeats)
-                sent[repeats] = sum(machines.sent_bytes(i) for i in (1, 2))
-        by_interface = (sent[many] - sent[few]) / (many - few) / 4  # a rank
-        by_plan = said[many]['bytes']['other_node']
-        print(f'  {dispatcher}: {by_plan / 2**20:.3f} MiB to the other host a rank and repeat by plan, '
-              f'{by_interface / 2**20:.3f} by the interfaces')
-        if abs(by_interface / by_plan - 1) > 0.03:
-            raise Failed(f'they differ by more than 3 %: {by_plan}, {by_interface}')
+    """What `bench layer` says of bytes between hosts is what their interfaces have sent; handed on, at most one row a
+    token and host."""
+    tokens, width, few, many = 512, 256, 3, 23
+    shape = ['--tokens', tokens, '--width', width, '--expert-width', '64', '--precision', 'fp32']
+    for count, experts in ((2, ['--experts', '16', '--experts-per-token', '4']),
+                           (4, ['--experts', '64', '--experts-per-token', '8'])):
+        by_plan = {}
+        for dispatcher in ('all_to_all', 'hierarchical'):
+            said, sent = {}, {}
+            for repeats in (few, many):
+                with hosts.Hosts(count) as machines:
+                    said[repeats] = measure_layer(bench, machines, 2, *shape, *experts, '--dispatcher', dispatcher,
+                                                  '--repeats', repeats)
+                    sent[repeats] = sum(machines.sent_bytes(i + 1) for i in range(count))
+            by_interface = (sent[many] - sent[few]) / (many - few) / (2 * count)  # a rank
+            by_plan[dispatcher] = said[many]['bytes']['other_node']
+            print(f'  {count} hosts, {dispatcher}: {by_plan[dispatcher] / 2**20:.3f} MiB to other hosts a rank and '
+                  f'repeat by plan, {by_interface / 2**20:.3f} by the interfaces')
+            if abs(by_interface / by_plan[dispatcher] - 1) > 0.03:
+                raise Failed(f'they differ by more than 3 %: {by_plan[dispatcher]}, {by_interface}')
+        # Out and back, forward and backward; beside rows there are weights, places and counts.
+        rows = 4 * tokens * (count - 1) * width * 4
+        print(f'  one row a token and other host would be {rows / 2**20:.3f} MiB')
+        if by_plan['hierarchical'] > 1.03 * rows:
+            raise Failed(f'{by_plan["hierarchical"]} bytes were handed on, where one row a token and host is {rows}')
+
+
+def four(bench):
+    """Four hosts of one rank train what one host of four does, to the bit; saved there, two hosts go on to it too."""
+    with hosts.Hosts(4) as machines:
+        bench.train(machines, 1, 'four').expect(0)
+        job = bench.train(machines, 1, 'four-stopped')
+        bench.reach('four-stopped', 20, job)
+        os.kill(job.process.pid, signal.SIGUSR1)
+        job.expect(75)
+    with hosts.Hosts(2) as machines:
+        bench.train(machines, 2, 'four-stopped').expect(0)
+    for run in ('four', 'four-stopped'):
+        bench.expect_same(run, bench.on_one_host())
 
 
 def copies(bench):
@@ -267,7 +290,8 @@ def overlap(bench):
 
 
 CASES = {case.__name__: case
-         for case in (communicator, bits, resume, folder, cut, delay, hierarchical, traffic, scale, copies, overlap)}
+         for case in (communicator, bits, resume, four, folder, cut, delay, hierarchical, traffic, scale, copies,
+                      overlap)}
 
 
 def main():

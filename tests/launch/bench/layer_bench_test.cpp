@@ -1,11 +1,13 @@
 #include "launch/bench/layer_bench.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/bench/products_floor.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "tests/launch/bench/bench_ranks.h"
+#include "tests/support/little_address_space.h"
 
 namespace switchyard {
 namespace {
@@ -55,6 +57,13 @@ TEST(LayerBench, BytesByTierAddUpToAllRows) {
   const LayerBench sent = bench(by_messages, 4, {0, 0, 1, 1});
   EXPECT_EQ(sent.bytes.node + places, spread.bytes.node);
   EXPECT_EQ(sent.bytes.remote, spread.bytes.remote);
+  EXPECT_EQ(sent.by_messages, "");  // as it was asked for
+}
+
+TEST(LayerBench, SaysWhyRowsGoByMessages) {
+  EXPECT_EQ(bench(small(), 2).by_messages, "");
+  const LittleAddressSpace little;
+  EXPECT_THAT(bench(small(), 2).by_messages, testing::HasSubstr("no addresses for shared memory"));
 }
 
 TEST(LayerBench, TheFloorIsOfTheBusiestRank) {

@@ -1,13 +1,18 @@
 // What create_mesh settles beside the layout.
 #include "launch/train/create_mesh.h"
 
+#include <functional>
+#include <map>
 #include <mutex>
+#include <regex>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "launch/train/device_support.h"
+#include "parallel/dispatch/make_dispatcher.h"
 #include "runtime/base/status.h"
 #include "tests/support/little_address_space.h"
 #include "tests/support/ranks.h"
@@ -67,6 +72,54 @@ TEST(CreateMesh, NothingIsCutIntoChunksWhereRanksShareMemory) {
   config.parallel.dispatch_chunks = 0;
   EXPECT_THAT(told(config, [](const Mesh& mesh) { EXPECT_EQ(mesh.shape().dispatch_chunks, 1); }),
               ElementsAre(HasSubstr("chunks      1")));
+}
+
+TEST(CreateMesh, TakesTheFastestDispatcherOfATrialAndTellsTheTimes) {
+  RunConfig config = small_config();
+  config.parallel.dispatcher = "auto";
+  std::string settled;
+  const std::vector<std::string> lines = told(config, [&](const Mesh& mesh) {
+    if (mesh.world().rank() == 0) settled = dispatcher_name(mesh.shape().dispatcher);
+  });
+  ASSERT_EQ(lines.size(), 1);
+  std::smatch taken;
+  ASSERT_TRUE(std::regex_match(lines[0], taken, std::regex("dispatcher  (\\w+), the fastest in a trial: (.*)")));
+  EXPECT_EQ(taken[1], settled);
+  const std::string trials = taken[2];
+  std::map<std::string, double> milliseconds;
+  const std::regex one("(\\w+) ([0-9.]+) ms");
+  for (std::sregex_iterator it(trials.begin(), trials.end(), one), end; it != end; ++it) {
+    milliseconds[(*it)[1]] = std::stod((*it)[2]);
+  }
+  ASSERT_GT(milliseconds.size(), 1);
+  ASSERT_TRUE(milliseconds.contains(settled));
+  for (const auto& [kind, ms] : milliseconds) EXPECT_LE(milliseconds[settled], ms) << kind;
+}
+
+TEST(CreateMesh, RefusesOnADeviceWhatOnlyTheHostComputes) {
+  const c10::Device device(c10::kCUDA, 0);
+  MoeConfig moe = small_config().model.moe;
+  EXPECT_EQ(check_device_support(moe, device), absl::OkStatus());
+  const std::vector<std::function<void(RouterConfig&)>> changes = {
+      [](RouterConfig& router) { router.kind = "sigmoid"; },
+      [](RouterConfig& router) { router.gate.kind = "mlp"; },
+      [](RouterConfig& router) { router.capacity.factor = 1; },
+      [](RouterConfig& router) { router.balance.jitter = 0.1; },
+  };
+  for (const auto& change : changes) {
+    RunConfig config = small_config();
+    change(config.model.moe.router);
+    EXPECT_EQ(check_device_support(config.model.moe, c10::kCPU), absl::OkStatus());
+    run_ranks(2, [&](Communicator& world) {
+      const MeshShape shape = value_or_throw(resolve_mesh(config, 2));
+      const absl::Status refused = create_mesh(config, shape, device, world).status();
+      EXPECT_EQ(error_category(refused), ErrorCategory::kBadConfig);
+      EXPECT_THAT(refused.message(), HasSubstr("run.device=cpu"));
+    });
+  }
+  moe.experts = 0;
+  moe.router.kind = "sigmoid";
+  EXPECT_EQ(check_device_support(moe, device), absl::OkStatus());
 }
 
 }  // namespace
