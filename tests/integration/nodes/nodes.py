@@ -252,6 +252,18 @@ def four(bench):
         bench.expect_same(run, bench.on_one_host())
 
 
+def chunks(bench):
+    """Where rows take long on the wire, dispatch_chunks: auto cuts them."""
+    wide = ['model.width=256', 'model.moe.expert_width=512', 'data.sequence=128', 'train.global_batch=16', 'train.steps=2',
+            'parallel.tensor=1', 'parallel.expert_tensor=1']
+    with hosts.Hosts(2, rate='200mbit') as machines:
+        output = bench.train(machines, 1, 'cut-up', *wide, 'parallel.dispatch_chunks=auto').expect(0)
+    chosen = re.search(r'^chunks +(\d+), as rows and experts take time here$', output, re.MULTILINE)
+    if not chosen or int(chosen[1]) < 2:
+        raise Failed(f'{chosen and chosen[0]}: {output[-2000:]}')
+    print(f'  {chosen[0]}')
+
+
 def copies(bench):
     """On four slow hosts, one row a token and host against one for each of eight experts; figures, not a test."""
     shape = ['--tokens', '1024', '--width', '256', '--expert-width', '128', '--experts', '64', '--experts-per-token', '8',
@@ -290,8 +302,8 @@ def overlap(bench):
 
 
 CASES = {case.__name__: case
-         for case in (communicator, bits, resume, four, folder, cut, delay, hierarchical, traffic, scale, copies,
-                      overlap)}
+         for case in (communicator, bits, resume, four, folder, cut, delay, hierarchical, traffic, chunks, scale,
+                      copies, overlap)}
 
 
 def main():
