@@ -192,7 +192,7 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
   LayerBench result;
   if (options.shared_memory) {
-    SY_RETURN_IF_ERROR(share_memory(*mesh, [&result](const std::string& line) { result.by_messages = line; }));
+    SY_ASSIGN_OR_RETURN(result.by_messages, share_memory(*mesh));
   }
   Layer layer(options, *mesh, recorder);
   layer.forward();

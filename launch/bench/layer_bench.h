@@ -28,9 +28,10 @@ struct LayerBench {
   std::map<std::string, double> split_ms;
   // What a rank (mean) gives to experts and gets back, both ways, per repeat, the counts of rows among it.
   TierBytes bytes;
-  double load_imbalance = 0;     // slots of the expert with most over the mean
-  int64_t memory_bytes = 0;      // peak of the process that has most, with one layer that has run once
-  std::string by_messages = {};  // why within hosts too, where memory was to be shared and is not; else empty
+  double load_imbalance = 0;  // slots of the expert with most over the mean
+  int64_t memory_bytes = 0;   // peak of the process that has most, with one layer that has run once
+  // Why rows go by messages within hosts too; empty where memory is shared or was not asked for.
+  std::string by_messages = {};
 
   double percent_of_peak() const { return 100 * gflops / (ms / 1000) / peak_gflops; }
   double percent_of_floor() const { return 100 * floor_ms / ms; }

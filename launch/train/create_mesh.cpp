@@ -1,6 +1,5 @@
 #include "launch/train/create_mesh.h"
 
-#include <algorithm>
 #include <vector>
 
 #include <absl/strings/str_cat.h>
@@ -12,6 +11,7 @@
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
@@ -27,15 +27,14 @@ absl::StatusOr<DispatcherKind> fastest_dispatcher(const RunConfig& config, const
                                         .experts_per_token = config.model.moe.experts_per_token,
                                         .options = options},
                                        mesh));
-  const auto fastest = std::min_element(milliseconds.begin(), milliseconds.end(),
-                                        [](const auto& a, const auto& b) { return a.second < b.second; });
+  const DispatcherKind fastest = fastest_of(milliseconds);
   std::vector<std::string> times;
   for (const auto& [kind, ms] : milliseconds) times.push_back(absl::StrFormat("%s %.2f ms", dispatcher_name(kind), ms));
   if (tell) {
-    tell(absl::StrCat("dispatcher  ", dispatcher_name(fastest->first),
+    tell(absl::StrCat("dispatcher  ", dispatcher_name(fastest),
                       ", the fastest in a trial: ", absl::StrJoin(times, ", ")));
   }
-  return fastest->first;
+  return fastest;
 }
 
 }  // namespace
@@ -44,21 +43,22 @@ absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
   return resolve_mesh(config.parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
 }
 
-absl::Status share_memory(Mesh& mesh, const Tell& tell) {
+absl::StatusOr<std::string> share_memory(Mesh& mesh) {
+  if (mesh.shape().dispatcher == DispatcherKind::kDeduplicated) return "";
   const absl::Status shared = mesh.share_memory();
-  if (shared.ok() || error_category(shared) != ErrorCategory::kUnavailable) return shared;
-  if (tell) tell(absl::StrCat("dispatch    by messages within hosts too: ", shared.message()));
-  return absl::OkStatus();
+  if (shared.ok()) return "";
+  if (error_category(shared) != ErrorCategory::kUnavailable) return shared;
+  return absl::StrCat("by messages within hosts too: ", shared.message());
 }
 
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world, const Tell& tell) {
-  SY_RETURN_IF_ERROR(check_device_support(config.model.moe, device));
+  SY_RETURN_IF_ERROR(agree(world, check_device_support(config.model.moe, device)));
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
-  const bool uses_memory = shape.dispatcher != DispatcherKind::kDeduplicated;
-  if (config.parallel.shared_memory && uses_memory && config.model.moe.experts > 0 && device.is_cpu()) {
-    SY_RETURN_IF_ERROR(share_memory(*mesh, tell));
+  if (config.parallel.shared_memory && config.model.moe.experts > 0 && device.is_cpu()) {
+    SY_ASSIGN_OR_RETURN(const std::string by_messages, share_memory(*mesh));
+    if (tell && !by_messages.empty()) tell(absl::StrCat("dispatch    ", by_messages));
   }
   const bool by_trial = config.parallel.dispatcher == "auto", by_model = config.parallel.dispatch_chunks == 0;
   if (!(by_trial || by_model) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;

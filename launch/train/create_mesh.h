@@ -15,9 +15,9 @@ namespace switchyard {
 // The layout that the config asks for, of its model; errors as those of parallel/topology/mesh.h.
 absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks);
 
-// Lets the ranks of each host share memory where the system does; where not, `tell` gets a line why. Collective over
-// the mesh's world.
-absl::Status share_memory(Mesh& mesh, const std::function<void(const std::string&)>& tell = {});
+// Lets the ranks of each host share memory, for dispatchers that write there. Empty, or why rows go by messages: the
+// system does not allow it. Collective over the mesh's world.
+absl::StatusOr<std::string> share_memory(Mesh& mesh);
 
 // `shape`: what resolve_mesh made of config.parallel. On the host, ranks share memory as far as parallel.shared_memory
 // and the system allow. Where parallel.dispatcher is auto, each kind is tried with rows of the model's width on

@@ -204,7 +204,7 @@ class RowsProduct {
         _mm512_stream_si512(reinterpret_cast<__m512i*>(to), numbers);
       } else {
         _mm512_storeu_si512(to, numbers);
-        __builtin_prefetch(to + kPanel, 1);  // where the next block's row goes
+        __builtin_prefetch(to + kPanel, 1);  // the next panel's place in this row
       }
     }
   }

@@ -1,9 +1,12 @@
 #include "parallel/dispatch/time_dispatchers.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/trial.h"
+#include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/numerics/precision.h"
 
@@ -42,6 +45,13 @@ absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const Dispatch
   return milliseconds;
 } catch (const StatusError& failure) {
   return failure.status();
+}
+
+DispatcherKind fastest_of(const std::map<DispatcherKind, double>& milliseconds) {
+  SY_CHECK(!milliseconds.empty());
+  return std::min_element(milliseconds.begin(), milliseconds.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
 }
 
 }  // namespace switchyard

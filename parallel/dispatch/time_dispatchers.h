@@ -23,4 +23,7 @@ struct DispatchTrial {
 // to warm up. Kinds that the mesh does not allow are left out. The same on all ranks. Collective over the mesh's world.
 absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const DispatchTrial& trial, const Mesh& mesh);
 
+// The kind that took least; of equal ones the first.
+DispatcherKind fastest_of(const std::map<DispatcherKind, double>& milliseconds);
+
 }  // namespace switchyard

@@ -4,6 +4,7 @@
   nodes.py PROGRAM [CASE...]      exit code 0: all held; 77: there can be no such hosts here, and why
 """
 import json
+import math
 import os
 import re
 import shutil
@@ -215,15 +216,14 @@ def traffic(bench):
     token and host."""
     tokens, width, few, many = 512, 256, 3, 23
     shape = ['--tokens', tokens, '--width', width, '--expert-width', '64', '--precision', 'fp32']
-    for count, experts in ((2, ['--experts', '16', '--experts-per-token', '4']),
-                           (4, ['--experts', '64', '--experts-per-token', '8'])):
+    for count, experts, chosen in ((2, 16, 4), (4, 64, 8)):
         by_plan = {}
         for dispatcher in ('all_to_all', 'hierarchical'):
             said, sent = {}, {}
             for repeats in (few, many):
                 with hosts.Hosts(count) as machines:
-                    said[repeats] = measure_layer(bench, machines, 2, *shape, *experts, '--dispatcher', dispatcher,
-                                                  '--repeats', repeats)
+                    said[repeats] = measure_layer(bench, machines, 2, *shape, '--experts', experts, '--experts-per-token',
+                                                  chosen, '--dispatcher', dispatcher, '--repeats', repeats)
                     sent[repeats] = sum(machines.sent_bytes(i + 1) for i in range(count))
             by_interface = (sent[many] - sent[few]) / (many - few) / (2 * count)  # a rank
             by_plan[dispatcher] = said[many]['bytes']['other_node']
@@ -231,9 +231,11 @@ def traffic(bench):
                   f'repeat by plan, {by_interface / 2**20:.3f} by the interfaces')
             if abs(by_interface / by_plan[dispatcher] - 1) > 0.03:
                 raise Failed(f'they differ by more than 3 %: {by_plan[dispatcher]}, {by_interface}')
-        # Out and back, forward and backward; beside rows there are weights, places and counts.
-        rows = 4 * tokens * (count - 1) * width * 4
-        print(f'  one row a token and other host would be {rows / 2**20:.3f} MiB')
+        # Out and back, forward and backward, to the hosts that have some of a token's experts, where these are drawn
+        # evenly; beside rows there are weights, places and counts.
+        reached = 1 - math.comb(experts - experts // count, chosen) / math.comb(experts, chosen)
+        rows = 4 * tokens * (count - 1) * reached * width * 4
+        print(f'  one row a token and host that it goes to: {rows / 2**20:.3f} MiB')
         if by_plan['hierarchical'] > 1.03 * rows:
             raise Failed(f'{by_plan["hierarchical"]} bytes were handed on, where one row a token and host is {rows}')
 
@@ -253,9 +255,9 @@ def four(bench):
 
 
 def chunks(bench):
-    """Where rows take long on the wire, dispatch_chunks: auto cuts them."""
-    wide = ['model.width=256', 'model.moe.expert_width=512', 'data.sequence=128', 'train.global_batch=16', 'train.steps=2',
-            'parallel.tensor=1', 'parallel.expert_tensor=1']
+    """Where hosts share no memory, dispatch_chunks: auto cuts what is worth it."""
+    wide = ['model.width=256', 'model.moe.expert_width=512', 'data.sequence=512', 'train.global_batch=16',
+            'train.steps=2', 'parallel.tensor=1', 'parallel.expert_tensor=1']
     with hosts.Hosts(2, rate='200mbit') as machines:
         output = bench.train(machines, 1, 'cut-up', *wide, 'parallel.dispatch_chunks=auto').expect(0)
     chosen = re.search(r'^chunks +(\d+), as rows and experts take time here$', output, re.MULTILINE)
@@ -287,18 +289,18 @@ def overlap(bench):
     with hosts.Hosts(2) as machines:
         free = measure_layer(bench, machines, 1, *shape)
     rate = f'{int(8 * free["bytes"]["other_node"] / (free["split_ms"]["experts"] / 1000))}bit'
-    results = {chunks: [] for chunks in counts}
+    results = {cuts: [] for cuts in counts}
     for _ in range(rounds):
-        for chunks in counts:
+        for cuts in counts:
             with hosts.Hosts(2, rate=rate) as machines:
-                results[chunks].append(measure_layer(bench, machines, 1, *shape, '--chunks', chunks))
+                results[cuts].append(measure_layer(bench, machines, 1, *shape, '--chunks', cuts))
     print(f'  links of {int(rate[:-3]) / 1e6:.0f} Mbit/s; medians of {rounds} rounds')
-    waits = {chunks: statistics.median(one['split_ms']['wire'] for one in results[chunks]) for chunks in counts}
-    for chunks in counts:
-        layer = statistics.median(one['ms'] for one in results[chunks])
-        experts = statistics.median(one['split_ms']['experts'] for one in results[chunks])
-        print(f'  {chunks} chunks: {layer:.0f} ms, experts {experts:.0f}, waits {waits[chunks]:.0f}: '
-              f'{100 * (1 - waits[chunks] / waits[1]):.0f} % of the wire hidden')
+    waits = {cuts: statistics.median(one['split_ms']['wire'] for one in results[cuts]) for cuts in counts}
+    for cuts in counts:
+        layer = statistics.median(one['ms'] for one in results[cuts])
+        experts = statistics.median(one['split_ms']['experts'] for one in results[cuts])
+        print(f'  {cuts} chunks: {layer:.0f} ms, experts {experts:.0f}, waits {waits[cuts]:.0f}: '
+              f'{100 * (1 - waits[cuts] / waits[1]):.0f} % of the wire hidden')
 
 
 CASES = {case.__name__: case

@@ -1,5 +1,6 @@
 #include "launch/bench/layer_bench.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -52,15 +53,16 @@ TEST(LayerBench, BytesByTierAddUpToAllRows) {
   EXPECT_EQ(spread.bytes.own + spread.bytes.node + spread.bytes.remote, all + counts + places);
   EXPECT_GT(spread.bytes.node, 0);
   EXPECT_GT(spread.bytes.remote, spread.bytes.node);  // two ranks there, one here
-  LayerBenchOptions by_messages = small();
-  by_messages.shared_memory = false;
-  const LayerBench sent = bench(by_messages, 4, {0, 0, 1, 1});
+  LayerBenchOptions sending = small();
+  sending.shared_memory = false;
+  const LayerBench sent = bench(sending, 4, {0, 0, 1, 1});
   EXPECT_EQ(sent.bytes.node + places, spread.bytes.node);
   EXPECT_EQ(sent.bytes.remote, spread.bytes.remote);
   EXPECT_EQ(sent.by_messages, "");  // as it was asked for
 }
 
 TEST(LayerBench, SaysWhyRowsGoByMessages) {
+  at::set_num_threads(1);  // threads need addresses too
   EXPECT_EQ(bench(small(), 2).by_messages, "");
   const LittleAddressSpace little;
   EXPECT_THAT(bench(small(), 2).by_messages, testing::HasSubstr("no addresses for shared memory"));

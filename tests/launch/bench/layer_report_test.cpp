@@ -45,6 +45,14 @@ TEST(LayerReport, SaysHowFarFromPeakAndFloor) {
   EXPECT_EQ(json.at("cpus"), (std::vector<std::string>{"0", "1"}));
 }
 
+TEST(LayerReport, SaysWhyRowsGoByMessages) {
+  EXPECT_THAT(layer_table({}, found(), two_ranks(), std::nullopt), Not(HasSubstr("rows go")));
+  LayerBench unshared = found();
+  unshared.by_messages = "by messages: no room";
+  EXPECT_THAT(layer_table({}, unshared, two_ranks(), std::nullopt), HasSubstr("\nrows go by messages: no room\n"));
+  EXPECT_EQ(nlohmann::json::parse(layer_json({}, unshared, two_ranks())).at("by_messages"), unshared.by_messages);
+}
+
 TEST(LayerReport, ComparesWithABaselineOfTheSameLayerOnly) {
   const TemporaryFolder folder;
   const std::string path = folder / "before.json";

@@ -12,8 +12,9 @@
 #include <gtest/gtest.h>
 
 #include "launch/train/device_support.h"
-#include "parallel/dispatch/make_dispatcher.h"
+#include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/agreement.h"
 #include "tests/support/little_address_space.h"
 #include "tests/support/ranks.h"
 
@@ -74,6 +75,13 @@ TEST(CreateMesh, NothingIsCutIntoChunksWhereRanksShareMemory) {
               ElementsAre(HasSubstr("chunks      1")));
 }
 
+TEST(CreateMesh, TheFastestDispatcherIsTheOneThatTookLeast) {
+  using enum DispatcherKind;
+  EXPECT_EQ(fastest_of({{kAllToAll, 2}, {kDeduplicated, 1}, {kHierarchical, 3}}), kDeduplicated);
+  EXPECT_EQ(fastest_of({{kAllToAll, 3}, {kHierarchical, 1}}), kHierarchical);
+  EXPECT_EQ(fastest_of({{kAllToAll, 1}, {kDeduplicated, 1}}), kAllToAll);
+}
+
 TEST(CreateMesh, TakesTheFastestDispatcherOfATrialAndTellsTheTimes) {
   RunConfig config = small_config();
   config.parallel.dispatcher = "auto";
@@ -100,13 +108,17 @@ TEST(CreateMesh, RefusesOnADeviceWhatOnlyTheHostComputes) {
   const c10::Device device(c10::kCUDA, 0);
   MoeConfig moe = small_config().model.moe;
   EXPECT_EQ(check_device_support(moe, device), absl::OkStatus());
-  const std::vector<std::function<void(RouterConfig&)>> changes = {
-      [](RouterConfig& router) { router.kind = "sigmoid"; },
-      [](RouterConfig& router) { router.gate.kind = "mlp"; },
-      [](RouterConfig& router) { router.capacity.factor = 1; },
-      [](RouterConfig& router) { router.balance.jitter = 0.1; },
+  const std::map<std::string, std::function<void(RouterConfig&)>> changes = {
+      {"kind", [](RouterConfig& router) { router.kind = "sigmoid"; }},
+      {"gate.kind", [](RouterConfig& router) { router.gate.kind = "mlp"; }},
+      {"capacity.factor", [](RouterConfig& router) { router.capacity.factor = 1; }},
+      {"balance.over", [](RouterConfig& router) { router.balance.over = "sequence"; }},
+      {"balance.importance_loss", [](RouterConfig& router) { router.balance.importance_loss = 1; }},
+      {"balance.entropy_loss", [](RouterConfig& router) { router.balance.entropy_loss = 1; }},
+      {"balance.bias_rate", [](RouterConfig& router) { router.balance.bias_rate = 1; }},
+      {"balance.jitter", [](RouterConfig& router) { router.balance.jitter = 0.1; }},
   };
-  for (const auto& change : changes) {
+  for (const auto& [key, change] : changes) {
     RunConfig config = small_config();
     change(config.model.moe.router);
     EXPECT_EQ(check_device_support(config.model.moe, c10::kCPU), absl::OkStatus());
@@ -114,7 +126,8 @@ TEST(CreateMesh, RefusesOnADeviceWhatOnlyTheHostComputes) {
       const MeshShape shape = value_or_throw(resolve_mesh(config, 2));
       const absl::Status refused = create_mesh(config, shape, device, world).status();
       EXPECT_EQ(error_category(refused), ErrorCategory::kBadConfig);
-      EXPECT_THAT(refused.message(), HasSubstr("run.device=cpu"));
+      EXPECT_TRUE(is_agreed(refused));
+      EXPECT_THAT(refused.message(), HasSubstr("model.moe.router." + key + " asks"));
     });
   }
   moe.experts = 0;
