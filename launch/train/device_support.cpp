@@ -15,8 +15,7 @@ absl::Status check_device_support(const MoeConfig& moe, c10::Device device) {
   if (key.empty()) return absl::OkStatus();
   return error(ErrorCategory::kBadConfig,
                absl::StrCat("model.moe.router.", key,
-                            " asks for routing that only the CPU does; leave the key out, or "
-                            "give run.device=cpu"));
+                            " asks for routing that only the CPU does; leave the key out, or give run.device=cpu"));
 }
 
 }  // namespace switchyard

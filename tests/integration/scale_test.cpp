@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "tests/integration/launched_job.h"
+#include "tests/support/browser.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {
@@ -51,14 +52,11 @@ class Scale : public testing::Test {
 };
 
 TEST_F(Scale, ThePageDrawsItsPlots) {
-  if (run("command -v chromium").code != 0) GTEST_SKIP() << "there is no chromium on this machine";
+  if (!has_browser()) GTEST_SKIP() << "there is no chromium on this machine";
   const Outcome measured = scale("--ranks 1,2 --axis expert train.precision=fp64");
   ASSERT_EQ(measured.code, 0) << measured.output;
-  const Outcome dom =
-      run("chromium --headless --no-sandbox --disable-gpu --user-data-dir=" + (folder_ / "browser").string() +
-          " --dump-dom file://" + (results("expert-strong") / "scale.html").string());
-  ASSERT_EQ(dom.code, 0) << dom.output;
-  const std::string drawn = dom.output.substr(0, dom.output.find("<script"));
+  const std::string dom = rendered(results("expert-strong") / "scale.html");
+  const std::string drawn = dom.substr(0, dom.find("<script"));
   // A point for either number of ranks in the plots of lines, a bar in the stacked ones.
   for (const char* plot : {"<svg viewBox=", "<polyline class=\"ideal\"", "<title>1 ranks: ", "<title>2", " ranks, "}) {
     EXPECT_THAT(drawn, HasSubstr(plot));

@@ -66,6 +66,13 @@ class Bench:
             self.program, 'train', CONFIG, f'run.dir={self.folder / run}', f'train.steps={STEPS}', 'checkpoint.keep=1',
             'checkpoint.every=100', *LAYOUT, *overrides]))
 
+    def stop(self, machines, ranks_a_host, run):
+        """A run that is told to stop, and saves."""
+        job = self.train(machines, ranks_a_host, run)
+        self.reach(run, 20, job)
+        os.kill(job.process.pid, signal.SIGUSR1)
+        job.expect(75)
+
     def records(self, run):
         """Metrics without times, whole lines only."""
         path = self.folder / run / 'metrics.jsonl'
@@ -118,10 +125,7 @@ def bits(bench):
 def resume(bench):
     """A run on two hosts that is told to stop saves, and goes on there to the same bits."""
     with hosts.Hosts(2) as machines:
-        job = bench.train(machines, 2, 'stopped')
-        bench.reach('stopped', 20, job)
-        os.kill(job.process.pid, signal.SIGUSR1)
-        job.expect(75)
+        bench.stop(machines, 2, 'stopped')
         bench.train(machines, 2, 'stopped').expect(0)
     bench.expect_same('stopped', bench.on_one_host())
 
@@ -244,10 +248,7 @@ def four(bench):
     """Four hosts of one rank train what one host of four does, to the bit; saved there, two hosts go on to it too."""
     with hosts.Hosts(4) as machines:
         bench.train(machines, 1, 'four').expect(0)
-        job = bench.train(machines, 1, 'four-stopped')
-        bench.reach('four-stopped', 20, job)
-        os.kill(job.process.pid, signal.SIGUSR1)
-        job.expect(75)
+        bench.stop(machines, 1, 'four-stopped')
     with hosts.Hosts(2) as machines:
         bench.train(machines, 2, 'four-stopped').expect(0)
     for run in ('four', 'four-stopped'):

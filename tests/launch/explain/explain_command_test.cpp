@@ -8,6 +8,7 @@
 #include "launch/data/prepare.h"
 #include "tests/launch/cli/command_line.h"
 #include "tests/launch/data/corpus_testing.h"
+#include "tests/support/browser.h"
 
 namespace switchyard {
 namespace {
@@ -112,19 +113,16 @@ TEST_F(ExplainCommand, ADenseModelIsRefused) {
 }
 
 TEST_F(ExplainCommand, ThePageRendersInABrowser) {
-  if (run("-c 'command -v chromium'", "sh").code != 0) GTEST_SKIP() << "there is no chromium on this machine";
+  if (!has_browser()) GTEST_SKIP() << "there is no chromium on this machine";
   const Outcome outcome = explain(train("model.moe.router.kind=sigmoid"), "--tokens 30 --text " + text_path());
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   // A token is pointed at, for the detail of it.
   const std::string page = file("pointed.html", read(page_) + "<script>$('text').firstChild.onmouseenter()</script>");
-  const Outcome dom =
-      run("--headless --no-sandbox --disable-gpu --user-data-dir=" + folder_ + "/browser --dump-dom file://" + page,
-          "chromium");
-  ASSERT_EQ(dom.code, 0) << dom.err;
-  EXPECT_THAT(dom.out, HasSubstr("30 tokens; "));
-  EXPECT_THAT(dom.out, HasSubstr("<p id=\"how\">Each token takes the 2 experts of highest sigmoid.</p>"));
-  EXPECT_THAT(dom.out, testing::ContainsRegex("weight 0\\.[0-9]+, probability [0-9.]+ %, sigmoid 0\\.[0-9]+, "
-                                              "[-0-9.e]+ above the next expert"));
+  const std::string dom = rendered(page);
+  EXPECT_THAT(dom, HasSubstr("30 tokens; "));
+  EXPECT_THAT(dom, HasSubstr("<p id=\"how\">Each token takes the 2 experts of highest sigmoid.</p>"));
+  EXPECT_THAT(dom, testing::ContainsRegex("weight 0\\.[0-9]+, probability [0-9.]+ %, sigmoid 0\\.[0-9]+, "
+                                          "[-0-9.e]+ above the next expert"));
 }
 
 }  // namespace

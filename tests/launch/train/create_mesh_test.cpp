@@ -12,7 +12,6 @@
 #include <gtest/gtest.h>
 
 #include "launch/train/device_support.h"
-#include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "tests/support/little_address_space.h"
@@ -73,13 +72,6 @@ TEST(CreateMesh, NothingIsCutIntoChunksWhereRanksShareMemory) {
   config.parallel.dispatch_chunks = 0;
   EXPECT_THAT(told(config, [](const Mesh& mesh) { EXPECT_EQ(mesh.shape().dispatch_chunks, 1); }),
               ElementsAre(HasSubstr("chunks      1")));
-}
-
-TEST(CreateMesh, TheFastestDispatcherIsTheOneThatTookLeast) {
-  using enum DispatcherKind;
-  EXPECT_EQ(fastest_of({{kAllToAll, 2}, {kDeduplicated, 1}, {kHierarchical, 3}}), kDeduplicated);
-  EXPECT_EQ(fastest_of({{kAllToAll, 3}, {kHierarchical, 1}}), kHierarchical);
-  EXPECT_EQ(fastest_of({{kAllToAll, 1}, {kDeduplicated, 1}}), kAllToAll);
 }
 
 TEST(CreateMesh, TakesTheFastestDispatcherOfATrialAndTellsTheTimes) {
