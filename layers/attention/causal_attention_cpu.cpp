@@ -128,10 +128,11 @@ class Kernel {
       matmul(scratch.out.narrow(0, 0, block_rows), scratch.matrix(scratch.weights, block_rows, block.keys),
              scratch.v.narrow(0, 0, block.keys));
       const A* rows = scratch.out.template const_data_ptr<A>();
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+        using L = Lanes<A, decltype(registers)>;
         for_each_row(
             unit, block, [&](int64_t local, int64_t head, int64_t row) __attribute__((always_inline)) {
-              write_row(rows + local * width_, inverse[local], width_, out_ + row * y_stride_ + head * width_);
+              write_row<L>(rows + local * width_, inverse[local], width_, out_ + row * y_stride_ + head * width_);
             });
       });
     }
@@ -159,20 +160,22 @@ class Kernel {
       matmul(scratch.dk.narrow(0, 0, block.keys), dscores, q, add_transposed);
       matmul(scratch.out.narrow(0, 0, block_rows), dscores, k);
       const A* dq = scratch.out.template const_data_ptr<A>();
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+        using L = Lanes<A, decltype(registers)>;
         for_each_row(
             unit, block, [&](int64_t local, int64_t head, int64_t row) __attribute__((always_inline)) {
-              write_row(dq + local * width_, A{1}, width_, dqkv + row * x_stride_ + layout_.query_column(head));
+              write_row<L>(dq + local * width_, A{1}, width_, dqkv + row * x_stride_ + layout_.query_column(head));
             });
       });
     }
     const A* dk = scratch.dk.template const_data_ptr<A>();
     const A* dv = scratch.dv.template const_data_ptr<A>();
-    with_wide_registers([&]() __attribute__((always_inline)) {
+    with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+      using L = Lanes<A, decltype(registers)>;
       for (int64_t r = 0; r < unit.length(); ++r) {
         T* row = dqkv + (unit.begin + r) * x_stride_;
-        write_row(dk + r * width_, A{1}, width_, row + layout_.key_column(unit.j));
-        write_row(dv + r * width_, A{1}, width_, row + layout_.value_column(unit.j));
+        write_row<L>(dk + r * width_, A{1}, width_, row + layout_.key_column(unit.j));
+        write_row<L>(dv + r * width_, A{1}, width_, row + layout_.value_column(unit.j));
       }
     });
   }
@@ -217,12 +220,13 @@ class Kernel {
   void soften(const Unit& unit, const Block& block, Scratch<T, A>& scratch, std::vector<A>& inverse) const {
     const A* scores = scratch.scores.template const_data_ptr<A>();
     T* weights = scratch.weights.template mutable_data_ptr<T>();
-    with_wide_registers([&]() __attribute__((always_inline)) {
+    with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+      using L = Lanes<A, decltype(registers)>;
       for_each_row(
           unit, block, [&](int64_t local, int64_t head, int64_t row) __attribute__((always_inline)) {
             const int64_t keys = row - unit.begin + 1;
             std::tie(log_sums_[head * rows_ + row], inverse[local]) =
-                softmax_row(scores + local * block.keys, scale_, keys, block.keys, weights + local * block.keys);
+                softmax_row<L>(scores + local * block.keys, scale_, keys, block.keys, weights + local * block.keys);
           });
     });
     clear_padding(block, weights);
@@ -233,13 +237,14 @@ class Kernel {
     const A* dweights = scratch.dweights.template const_data_ptr<A>();
     T* weights = scratch.weights.template mutable_data_ptr<T>();
     T* dscores = scratch.dscores.template mutable_data_ptr<T>();
-    with_wide_registers([&]() __attribute__((always_inline)) {
+    with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+      using L = Lanes<A, decltype(registers)>;
       for_each_row(
           unit, block, [&](int64_t local, int64_t head, int64_t row) __attribute__((always_inline)) {
             const int64_t at = local * block.keys, y = row * y_stride_ + head * width_;
-            softmax_backward_row(scores + at, dweights + at, scale_, log_sums_[head * rows_ + row],
-                                 dot<T, A>(g + y, out_ + y, width_), row - unit.begin + 1, block.keys, weights + at,
-                                 dscores + at);
+            softmax_backward_row<L>(scores + at, dweights + at, scale_, log_sums_[head * rows_ + row],
+                                    dot<L>(g + y, out_ + y, width_), row - unit.begin + 1, block.keys, weights + at,
+                                    dscores + at);
           });
     });
     clear_padding(block, weights);

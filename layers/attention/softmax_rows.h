@@ -1,5 +1,5 @@
-// The row kernels of attention. T: bf16, fp32 or fp64; A: its accumulate type. Where T is A, the results of a row may
-// overwrite its arguments.
+// The row kernels of attention. T: bf16, fp32 or fp64; A: its accumulate type; L: lanes of A. Where T is A, the results
+// of a row may overwrite its arguments.
 #pragma once
 
 #include <cmath>
@@ -14,12 +14,12 @@ namespace switchyard::causal_attention_kernel {
 
 // weights ← exp(scale·(score − largest)) for the first `keys` scores, 0 up to `padded_keys`. Returns log Σ exp(scale·
 // score) and the inverse of the weights' sum.
-template <typename T, typename A>
+template <typename L, typename T, typename A>
 SY_KERNEL std::pair<A, A> softmax_row(const A* scores, A scale, int64_t keys, int64_t padded_keys, T* weights) {
-  constexpr int64_t kStep = kLanes<A>;
+  constexpr int64_t kStep = kLanes<L>;
   constexpr A kNone = -std::numeric_limits<A>::infinity();
   const int64_t even = keys - keys % kStep;
-  Lanes<A> s, last, largest = broadcast(kNone), total{};
+  L s, last, largest = broadcast<L>(kNone), total{};
   load_first(scores + even, keys - even, kNone, last);
   for (int64_t i = 0; i < even; i += kStep) {
     load(scores + i, s);
@@ -40,33 +40,34 @@ SY_KERNEL std::pair<A, A> softmax_row(const A* scores, A scale, int64_t keys, in
 }
 
 // weights ← p = exp(scale·score − log_sum), dscores ← scale·p·(dweight − delta), 0 from `keys` to `padded_keys`.
-template <typename T, typename A>
+template <typename L, typename T, typename A>
 SY_KERNEL void softmax_backward_row(const A* scores, const A* dweights, A scale, A log_sum, A delta, int64_t keys,
                                     int64_t padded_keys, T* weights, T* dscores) {
-  constexpr int64_t kStep = kLanes<A>;
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = keys - keys % kStep;
-  Lanes<A> s, d, last_s, last_d;
+  L s, d, last_s, last_d;
   load_first(scores + even, keys - even, -std::numeric_limits<A>::infinity(), last_s);
   load_first(dweights + even, keys - even, A{0}, last_d);
   for (int64_t i = 0; i < even; i += kStep) {
     load(scores + i, s);
     load(dweights + i, d);
-    const Lanes<A> p = exp(s * scale - log_sum);
+    const L p = exp(s * scale - log_sum);
     store(weights + i, p);
     store(dscores + i, p * (d - delta) * scale);
   }
   std::memset(static_cast<void*>(weights + even), 0, (padded_keys - even) * sizeof(T));
   std::memset(static_cast<void*>(dscores + even), 0, (padded_keys - even) * sizeof(T));
-  const Lanes<A> p = exp(last_s * scale - log_sum);
+  const L p = exp(last_s * scale - log_sum);
   store_first(weights + even, keys - even, p);
   store_first(dscores + even, keys - even, p * (last_d - delta) * scale);
 }
 
-template <typename T, typename A>
-SY_KERNEL A dot(const T* a, const T* b, int64_t width) {
-  constexpr int64_t kStep = kLanes<A>;
+template <typename L, typename T>
+SY_KERNEL NumberOf<L> dot(const T* a, const T* b, int64_t width) {
+  using A = NumberOf<L>;
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = width - width % kStep;
-  Lanes<A> x, y, products{};
+  L x, y, products{};
   for (int64_t i = 0; i < even; i += kStep) {
     load(a + i, x);
     load(b + i, y);
@@ -78,11 +79,11 @@ SY_KERNEL A dot(const T* a, const T* b, int64_t width) {
 }
 
 // target ← factor · source, rounded.
-template <typename T, typename A>
+template <typename L, typename T, typename A>
 SY_KERNEL void write_row(const A* source, A factor, int64_t width, T* target) {
-  constexpr int64_t kStep = kLanes<A>;
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = width - width % kStep;
-  Lanes<A> x;
+  L x;
   for (int64_t i = 0; i < even; i += kStep) {
     load(source + i, x);
     store(target + i, x * factor);

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <numbers>
-#include <type_traits>
-#include <utility>
 
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
@@ -18,9 +16,6 @@ namespace switchyard {
 namespace {
 
 constexpr int64_t kGrainValues = 1 << 15;  // values that are worth a thread
-
-template <typename L>
-using NumberOf = std::remove_cvref_t<decltype(std::declval<L&>()[0])>;
 
 template <typename L>
 SY_KERNEL L error_function(const L& x) {
@@ -83,14 +78,15 @@ struct Relu {
   }
 };
 
-// work(row, column, count) over all of the rows, lanes by lanes.
-template <int64_t lanes, typename Work>
+// work(registers, row, column, count) over all of the rows, by lanes of A.
+template <typename A, typename Work>
 void for_each_lanes(int64_t rows, int64_t width, const Work& work) {
   at::parallel_for(0, rows, std::max<int64_t>(1, kGrainValues / std::max<int64_t>(1, width)),
                    [&](int64_t begin, int64_t end) {
-                     with_wide_registers([&]() __attribute__((always_inline)) {
+                     with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+                       constexpr int64_t kStep = kLanes<Lanes<A, decltype(registers)>>;
                        for (int64_t r = begin; r < end; ++r) {
-                         for (int64_t c = 0; c < width; c += lanes) work(r, c, std::min(lanes, width - c));
+                         for (int64_t c = 0; c < width; c += kStep) work(registers, r, c, std::min(kStep, width - c));
                        }
                      });
                    });
@@ -99,10 +95,11 @@ void for_each_lanes(int64_t rows, int64_t width, const Work& work) {
 template <template <typename> typename Kind, typename T>
 void forward_rows(int64_t rows, int64_t width, Rows<const T> h, Rows<T> out) {
   using A = at::opmath_type<T>;
-  using F = Kind<Lanes<A>>;
-  for_each_lanes<kLanes<A>>(
-      rows, width, [&](int64_t r, int64_t c, int64_t count) __attribute__((always_inline)) {
-        Lanes<A> gate, up;
+  for_each_lanes<A>(
+      rows, width, [&](auto registers, int64_t r, int64_t c, int64_t count) __attribute__((always_inline)) {
+        using L = Lanes<A, decltype(registers)>;
+        using F = Kind<L>;
+        L gate, up;
         load_some(h.row(r) + c, count, gate);
         if constexpr (F::kGated) load_some(h.row(r) + width + c, count, up);
         store_some(out.row(r) + c, count, F::value(gate, F::kGated ? up : gate));
@@ -112,14 +109,15 @@ void forward_rows(int64_t rows, int64_t width, Rows<const T> h, Rows<T> out) {
 template <template <typename> typename Kind, typename T>
 void backward_rows(int64_t rows, int64_t width, Rows<const T> h, Rows<const T> g, Rows<T> d, Rows<T> out) {
   using A = at::opmath_type<T>;
-  using F = Kind<Lanes<A>>;
-  for_each_lanes<kLanes<A>>(
-      rows, width, [&](int64_t r, int64_t c, int64_t count) __attribute__((always_inline)) {
-        Lanes<A> gate, up, gradient;
+  for_each_lanes<A>(
+      rows, width, [&](auto registers, int64_t r, int64_t c, int64_t count) __attribute__((always_inline)) {
+        using L = Lanes<A, decltype(registers)>;
+        using F = Kind<L>;
+        L gate, up, gradient;
         load_some(h.row(r) + c, count, gate);
         if constexpr (F::kGated) load_some(h.row(r) + width + c, count, up);
         load_some(g.row(r) + c, count, gradient);
-        const Gradient<Lanes<A>> all = F::gradient(gate, F::kGated ? up : gate, gradient);
+        const Gradient<L> all = F::gradient(gate, F::kGated ? up : gate, gradient);
         store_some(d.row(r) + c, count, all.d_gate);
         if constexpr (F::kGated) store_some(d.row(r) + width + c, count, all.d_up);
         if (out.data) store_some(out.row(r) + c, count, all.value);

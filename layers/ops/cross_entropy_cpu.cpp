@@ -13,43 +13,44 @@ namespace {
 
 constexpr int64_t kGrain = 8;  // rows of thousands of logits
 
-template <typename A, typename T>
-SY_KERNEL A largest(const T* row, int64_t vocab) {
-  constexpr int64_t kStep = kLanes<A>;
+template <typename L, typename T>
+SY_KERNEL NumberOf<L> largest(const T* row, int64_t vocab) {
+  constexpr auto kNone = -std::numeric_limits<NumberOf<L>>::infinity();
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = vocab - vocab % kStep;
-  Lanes<A> v, largest = broadcast(-std::numeric_limits<A>::infinity());
+  L v, largest = broadcast<L>(kNone);
   for (int64_t i = 0; i < even; i += kStep) {
     load(row + i, v);
     largest = maximum(v, largest);
   }
   if (even < vocab) {
-    load_first(row + even, vocab - even, static_cast<T>(-std::numeric_limits<A>::infinity()), v);
+    load_first(row + even, vocab - even, static_cast<T>(kNone), v);
     largest = maximum(v, largest);
   }
   return maximum(largest);
 }
 
-template <typename A, typename T>
-SY_KERNEL A sum_of_exp(const T* row, int64_t vocab, A shift) {
-  constexpr int64_t kStep = kLanes<A>;
+template <typename L, typename T>
+SY_KERNEL NumberOf<L> sum_of_exp(const T* row, int64_t vocab, NumberOf<L> shift) {
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = vocab - vocab % kStep;
-  Lanes<A> v, total{};
+  L v, total{};
   for (int64_t i = 0; i < even; i += kStep) {
     load(row + i, v);
     total += exp(v - shift);
   }
   if (even < vocab) {
-    load_first(row + even, vocab - even, static_cast<T>(-std::numeric_limits<A>::infinity()), v);
+    load_first(row + even, vocab - even, static_cast<T>(-std::numeric_limits<NumberOf<L>>::infinity()), v);
     total += exp(v - shift);
   }
   return sum(total);
 }
 
-template <typename A, typename T>
-SY_KERNEL void softmax_times(T* row, int64_t vocab, A shift, A factor) {
-  constexpr int64_t kStep = kLanes<A>;
+template <typename L, typename T>
+SY_KERNEL void softmax_times(T* row, int64_t vocab, NumberOf<L> shift, NumberOf<L> factor) {
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = vocab - vocab % kStep;
-  Lanes<A> v;
+  L v;
   for (int64_t i = 0; i < even; i += kStep) {
     load(row + i, v);
     store(row + i, exp(v - shift) * factor);
@@ -72,12 +73,13 @@ void reduce_rows(const at::Tensor& logits_TV, const at::Tensor& targets_T, const
     A* max = max_T.mutable_data_ptr<A>();
     A* total = sum_T.mutable_data_ptr<A>();
     at::parallel_for(0, rows, kGrain, [&](int64_t begin, int64_t end) {
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+        using L = Lanes<A, decltype(registers)>;
         for (int64_t t = begin; t < end; ++t) {
           const scalar_t* row = logits + t * vocab;
           const bool counted = targets[t] >= 0;
-          max[t] = counted ? largest<A>(row, vocab) : A{0};
-          total[t] = !counted ? A{1} : vocab == 0 ? A{0} : sum_of_exp<A>(row, vocab, max[t]);
+          max[t] = counted ? largest<L>(row, vocab) : A{0};
+          total[t] = !counted ? A{1} : vocab == 0 ? A{0} : sum_of_exp<L>(row, vocab, max[t]);
         }
       });
     });
@@ -119,8 +121,9 @@ void to_gradient(const at::Tensor& logits_TV, const at::Tensor& targets_T, int64
         const int64_t local = targets[t] - vocab_begin;
         const bool here = local >= 0 && local < vocab;
         const A target = here ? static_cast<A>(row[local]) : A{0};
-        with_wide_registers([&]() __attribute__((always_inline)) {
-          softmax_times<A>(row, vocab, max[t], static_cast<A>(factor) / total[t]);
+        with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+          using L = Lanes<A, decltype(registers)>;
+          softmax_times<L>(row, vocab, max[t], static_cast<A>(factor) / total[t]);
         });
         // Not softmax − 1 after rounding to the row's dtype: a sure prediction's small gradient would be lost.
         if (here) {

@@ -12,11 +12,11 @@
 namespace switchyard::rms_norm_kernel {
 namespace {
 
-template <typename T, typename A>
+template <typename L, typename T, typename A>
 SY_KERNEL A forward_row(const T* x, const A* weight, int64_t width, double epsilon, T* y) {
-  constexpr int64_t kStep = kLanes<A>;
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = width - width % kStep;
-  Lanes<A> v, w, squares{};
+  L v, w, squares{};
   for (int64_t d = 0; d < even; d += kStep) {
     load(x + d, v);
     squares += v * v;
@@ -34,17 +34,17 @@ SY_KERNEL A forward_row(const T* x, const A* weight, int64_t width, double epsil
 }
 
 // dx = r·(g·w − x·r²·mean(g·w·x)); dw += g·x·r.
-template <typename T, typename A>
+template <typename L, typename T, typename A>
 SY_KERNEL void backward_row(const T* g, const T* x, const A* weight, A inverse, int64_t width, T* dx, A* dweight) {
-  constexpr int64_t kStep = kLanes<A>;
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = width - width % kStep;
-  Lanes<A> gv, xv, w, dw, products{};
+  L gv, xv, w, dw, products{};
   for (int64_t d = 0; d < even; d += kStep) {
     load(g + d, gv);
     load(x + d, xv);
     load(weight + d, w);
     load(dweight + d, dw);
-    const Lanes<A> gx = gv * xv;
+    const L gx = gv * xv;
     products += gx * w;
     store(dweight + d, dw + gx * inverse);
   }
@@ -83,9 +83,9 @@ at::Tensor forward(const at::Tensor& x_TD, const at::Tensor& weight_D, double ep
     scalar_t* y = y_TD.mutable_data_ptr<scalar_t>();
     A* inverse = inverse_T.mutable_data_ptr<A>();
     at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
         for (int64_t t = begin; t < end; ++t) {
-          inverse[t] = forward_row(x + t * width, weight, width, epsilon, y + t * width);
+          inverse[t] = forward_row<Lanes<A, decltype(registers)>>(x + t * width, weight, width, epsilon, y + t * width);
         }
       });
     });
@@ -109,10 +109,10 @@ at::Tensor backward(const at::Tensor& g_TD, const at::Tensor& x_TD, const at::Te
     scalar_t* dx = dx_TD.mutable_data_ptr<scalar_t>();
     A* parts = parts_ND.mutable_data_ptr<A>();
     at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
         for (int64_t t = begin * block; t < std::min(rows, end * block); ++t) {
-          backward_row(g + t * width, x + t * width, weight, inverse[t], width, dx + t * width,
-                       parts + t / block * width);
+          backward_row<Lanes<A, decltype(registers)>>(g + t * width, x + t * width, weight, inverse[t], width,
+                                                      dx + t * width, parts + t / block * width);
         }
       });
     });

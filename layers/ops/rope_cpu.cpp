@@ -12,11 +12,11 @@ namespace switchyard::rope_kernel {
 namespace {
 
 // (a, b) ← (a·cos − b·sin, b·cos + a·sin), with sin negated for the inverse.
-template <typename T, typename A>
+template <typename L, typename T, typename A>
 SY_KERNEL void turn_head(T* head, const A* cosines, const A* sines, int64_t half, A sign) {
-  constexpr int64_t kStep = kLanes<A>;
+  constexpr int64_t kStep = kLanes<L>;
   const int64_t even = half - half % kStep;
-  Lanes<A> a, b, c, s;
+  L a, b, c, s;
   for (int64_t i = 0; i < even; i += kStep) {
     load(head + i, a);
     load(head + half + i, b);
@@ -63,11 +63,12 @@ void turn(const at::Tensor& x_TX, const at::Tensor& positions_T, const at::Tenso
     scalar_t* x = x_TX.mutable_data_ptr<scalar_t>();
     const A* angles = table_PC.const_data_ptr<A>();
     at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
         for (int64_t t = begin; t < end; ++t) {
           const A* row = angles + positions[t] * width;
           for (int64_t h = 0; h < heads; ++h) {
-            turn_head(x + t * stride + h * width, row, row + width / 2, width / 2, inverse ? A{-1} : A{1});
+            turn_head<Lanes<A, decltype(registers)>>(x + t * stride + h * width, row, row + width / 2, width / 2,
+                                                     inverse ? A{-1} : A{1});
           }
         }
       });

@@ -64,28 +64,28 @@ SY_KERNEL void prefetch(const T* from, int64_t count) {
   for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i, to_write);
 }
 
-// destination = weight · g; returns ⟨g, y⟩, summed in a fixed order that depends on `width` alone.
-template <typename T, typename C>
+// destination = weight · g; returns ⟨g, y⟩, summed in a fixed order that depends on `width` and L alone.
+template <typename L, typename T, typename C>
 SY_KERNEL C scale_and_dot(const T* g, C weight, const T* y, const T* next_y, int64_t width, T* destination,
                           T* next_destination) {
   constexpr int64_t kWide = 64 / sizeof(T);  // a cache line
-  constexpr int64_t kRegisters = kWide / kLanes<C>;
-  Lanes<C> products[kRegisters] = {};
+  constexpr int64_t kRegisters = kWide / kLanes<L>;
+  L products[kRegisters] = {};
   int64_t j = 0;
   for (; j + kWide <= width; j += kWide) {
     __builtin_prefetch(next_y + j);
     __builtin_prefetch(next_destination + j, 1);
     for (int64_t r = 0; r < kRegisters; ++r) {
-      Lanes<C> a, b;
-      load(g + j + r * kLanes<C>, a);
-      load(y + j + r * kLanes<C>, b);
-      store(destination + j + r * kLanes<C>, weight * a);
+      L a, b;
+      load(g + j + r * kLanes<L>, a);
+      load(y + j + r * kLanes<L>, b);
+      store(destination + j + r * kLanes<L>, weight * a);
       products[r] += a * b;
     }
   }
-  for (; j < width; j += kLanes<C>) {
-    const int64_t rest = std::min(kLanes<C>, width - j);
-    Lanes<C> a, b;
+  for (; j < width; j += kLanes<L>) {
+    const int64_t rest = std::min(kLanes<L>, width - j);
+    L a, b;
     load_first(g + j, rest, T(0), a);
     load_first(y + j, rest, T(0), b);
     store_first(destination + j, rest, weight * a);
@@ -111,44 +111,44 @@ struct Addends {
 };
 
 // A block of columns: the sum over rows stays in registers, and the next token's rows are prefetched.
-template <int64_t kRegisters, typename T, typename C>
+template <int64_t kRegisters, typename L, typename T, typename C>
 SY_KERNEL void sum_columns(const Addends<T, C>& addends, int64_t column, T* out) {
-  Lanes<C> sums[kRegisters] = {};
+  L sums[kRegisters] = {};
   for (int64_t i = 0; i < addends.count; ++i) {
     const T* row = addends.row(i) + column;
-    const Lanes<C> weight = broadcast(addends.weight(i));
+    const L weight = broadcast<L>(addends.weight(i));
     for (int64_t r = 0; r < kRegisters; ++r) {
-      Lanes<C> values;
-      load(row + r * kLanes<C>, values);
+      L values;
+      load(row + r * kLanes<L>, values);
       sums[r] += weight * values;
     }
   }
   for (int64_t i = addends.count; i < addends.count + addends.next_count; ++i) {
-    prefetch(addends.row(i) + column, kRegisters * kLanes<C>);
+    prefetch(addends.row(i) + column, kRegisters * kLanes<L>);
   }
-  for (int64_t r = 0; r < kRegisters; ++r) store(out + column + r * kLanes<C>, sums[r]);
+  for (int64_t r = 0; r < kRegisters; ++r) store(out + column + r * kLanes<L>, sums[r]);
 }
 
-template <typename T, typename C>
+template <typename L, typename T, typename C>
 SY_KERNEL void sum_last_columns(const Addends<T, C>& addends, int64_t column, T* out) {
-  const int64_t rest = std::min(kLanes<C>, addends.width - column);
-  Lanes<C> sums = {};
+  const int64_t rest = std::min(kLanes<L>, addends.width - column);
+  L sums = {};
   for (int64_t i = 0; i < addends.count; ++i) {
-    Lanes<C> values;
+    L values;
     load_first(addends.row(i) + column, rest, T(0), values);
-    sums += broadcast(addends.weight(i)) * values;
+    sums += broadcast<L>(addends.weight(i)) * values;
   }
   store_first(out + column, rest, sums);
 }
 
-template <typename T, typename C>
+template <typename L, typename T, typename C>
 SY_KERNEL void sum_token(const Addends<T, C>& addends, T* out) {
   constexpr int64_t kRegisters = 4;
   int64_t j = 0;
-  for (; j + kRegisters * kLanes<C> <= addends.width; j += kRegisters * kLanes<C>) {
-    sum_columns<kRegisters>(addends, j, out);
+  for (; j + kRegisters * kLanes<L> <= addends.width; j += kRegisters * kLanes<L>) {
+    sum_columns<kRegisters, L>(addends, j, out);
   }
-  for (; j < addends.width; j += kLanes<C>) sum_last_columns(addends, j, out);
+  for (; j < addends.width; j += kLanes<L>) sum_last_columns<L>(addends, j, out);
 }
 
 }  // namespace
@@ -238,15 +238,15 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     C* gradients = data_of<C>(weight_gradients_N);
     at::parallel_for(0, table.tokens(), token_grain(table, row_bytes(g_TD)), [&](int64_t begin, int64_t end) {
       const int64_t last = offsets[end] * copies - 1;
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
         for (int64_t t = begin; t < end; ++t) {
           for (int64_t s = offsets[t]; s < offsets[t + 1]; ++s) {
             C dot = 0;
             for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
               const int64_t next = std::min(i + 1, last);
-              dot += scale_and_dot(g + t * width, weights[s], returned + place[i] * width,
-                                   returned + place[next] * width, width, target_row(target[i], wire, rows, width),
-                                   target_row(target[next], wire, rows, width));
+              dot += scale_and_dot<Lanes<C, decltype(registers)>>(
+                  g + t * width, weights[s], returned + place[i] * width, returned + place[next] * width, width,
+                  target_row(target[i], wire, rows, width), target_row(target[next], wire, rows, width));
             }
             gradients[s] = dot;
           }
@@ -276,17 +276,18 @@ void sum_rows(const at::Tensor& returned_SD, const SlotTable& table, const at::T
     const C* weights = weights_N.defined() ? data_of<C>(weights_N) : nullptr;
     S* out = data_of<S>(out_TD);
     at::parallel_for(0, table.tokens(), token_grain(table, row_bytes(out_TD)), [&](int64_t begin, int64_t end) {
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
         for (int64_t t = begin; t < end; ++t) {
           const int64_t first = offsets[t] * copies;
-          sum_token(Addends<S, C>{.rows = rows,
-                                  .width = width,
-                                  .index = data_of<int64_t>(table.returned) + first,
-                                  .count = offsets[t + 1] * copies - first,
-                                  .next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0,
-                                  .weights = weights ? weights + offsets[t] : nullptr,
-                                  .copies = copies},
-                    out + t * width);
+          sum_token<Lanes<C, decltype(registers)>>(
+              Addends<S, C>{.rows = rows,
+                            .width = width,
+                            .index = data_of<int64_t>(table.returned) + first,
+                            .count = offsets[t + 1] * copies - first,
+                            .next_count = t + 1 < end ? (offsets[t + 2] - offsets[t + 1]) * copies : 0,
+                            .weights = weights ? weights + offsets[t] : nullptr,
+                            .copies = copies},
+              out + t * width);
         }
       });
     });

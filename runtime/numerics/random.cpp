@@ -125,7 +125,7 @@ void fill_by_blocks(std::array<uint32_t, 2> key, uint64_t high, uint64_t begin, 
   T values[kBatch];
   const uint64_t end = begin + out.size();
   for (uint64_t block = begin / kOfBlock; kOfBlock * block < end; block += kBlocks) {
-    with_wide_registers([&, key, high ]() __attribute__((always_inline)) {
+    with_wide_registers([&, key, high ](auto) __attribute__((always_inline)) {
       for (uint64_t i = 0; i < kBlocks; ++i) {
         const Words w = philox(block + i, high, key);
         bits[2 * i] = join(w[0], w[1]);

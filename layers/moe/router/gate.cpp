@@ -18,15 +18,16 @@ using torch::autograd::variable_list;
 constexpr int64_t kGrain = 256;  // rows
 
 // g = high + low to 16 bits, both bf16: rows of `high` and `low` begin `stride` apart.
+template <typename L>
 SY_KERNEL void split(const float* g, int64_t rows, int64_t width, int64_t stride, c10::BFloat16* high,
                      c10::BFloat16* low) {
-  FloatLanes whole, rounded;
+  L whole, rounded;
   for (int64_t t = 0; t < rows; ++t, g += width, high += stride, low += stride) {
-    for (int64_t e = 0; e < width; e += kLanes<float>) {
+    for (int64_t e = 0; e < width; e += kLanes<L>) {
       load_some(g + e, width - e, whole);
       store_some(high + e, width - e, whole);
       load_some(high + e, width - e, rounded);
-      store_some(low + e, width - e, FloatLanes(whole - rounded));
+      store_some(low + e, width - e, L(whole - rounded));
     }
   }
 }
@@ -45,9 +46,9 @@ at::Tensor side_by_side(const variable_list& gradients, at::ScalarType dtype) {
   const float* g = g_TN.const_data_ptr<float>();
   auto* terms = terms_TN.mutable_data_ptr<c10::BFloat16>();
   at::parallel_for(0, tokens, kGrain, [&](int64_t begin, int64_t end) {
-    with_wide_registers([&]() __attribute__((always_inline)) {
+    with_wide_registers([&](auto registers) __attribute__((always_inline)) {
       c10::BFloat16* row = terms + begin * 2 * width;
-      split(g + begin * width, end - begin, width, 2 * width, row, row + width);
+      split<Lanes<float, decltype(registers)>>(g + begin * width, end - begin, width, 2 * width, row, row + width);
     });
   });
   return terms_TN;

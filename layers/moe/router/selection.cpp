@@ -31,8 +31,9 @@ Choice top_k(const at::Tensor& scores_TE, int64_t k) {
     const scalar_t* values = scores.const_data_ptr<scalar_t>();
     at::parallel_for(0, tokens, 256, [&](int64_t first, int64_t last) {
       std::vector<scalar_t> scratch(largest_scratch<scalar_t>(experts));
-      with_wide_registers([&]() __attribute__((always_inline)) {
-        largest(values + first * experts, last - first, experts, k, scratch.data(), ids + first * k);
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+        largest<Lanes<scalar_t, decltype(registers)>>(values + first * experts, last - first, experts, k,
+                                                      scratch.data(), ids + first * k);
       });
     });
   });

@@ -24,12 +24,12 @@ void with_scalar(at::ScalarType dtype, const Body& body) {
 }
 
 // Σ a·b over n values.
-template <typename T>
+template <typename L, typename T>
 SY_KERNEL T dot(const T* a, const T* b, int64_t n) {
-  Lanes<T> total = broadcast(T(0));
+  L total{};
   int64_t i = 0;
-  Lanes<T> x, y;
-  for (; i + kLanes<T> <= n; i += kLanes<T>) {
+  L x, y;
+  for (; i + kLanes<L> <= n; i += kLanes<L>) {
     load(a + i, x);
     load(b + i, y);
     total += x * y;
@@ -52,7 +52,7 @@ int64_t blocks_of(int64_t tokens) {
 
 // One token: weigh its chosen experts, and add to the block's sums. `top`: the expert with the largest logit. Returns
 // the log-sum-exp of its logits.
-template <typename T>
+template <typename L, typename T>
 SY_KERNEL T weigh(const T* logits, const T* probabilities, int64_t experts, int64_t top, const int64_t* ids, int64_t k,
                   bool renormalise, T* weights, BlockSums& sums) {
   T total = 0;
@@ -65,7 +65,7 @@ SY_KERNEL T weigh(const T* logits, const T* probabilities, int64_t experts, int6
   // The largest probability is at least 1/E, so its logarithm loses nothing.
   const T log_sum = logits[top] - std::log(probabilities[top]);
   sums.squared_log_sums += static_cast<double>(log_sum) * log_sum;
-  sums.entropies += static_cast<double>(log_sum - dot(probabilities, logits, experts));
+  sums.entropies += static_cast<double>(log_sum - dot<L>(probabilities, logits, experts));
   return log_sum;
 }
 
@@ -98,15 +98,16 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
     at::parallel_for(0, blocks_of(tokens), 1, [&](int64_t first, int64_t last) {
       std::vector<T> scratch(largest_scratch<T>(experts));
       std::vector<int64_t> most_probable(kBlockTokens);  // where the choice is given and need not begin with it
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+        using L = Lanes<T, decltype(registers)>;
         for (int64_t b = first; b < last; ++b) {
           const int64_t begin = b * kBlockTokens, end = std::min(tokens, begin + kBlockTokens);
           const int64_t count = ids ? k : 1;
           int64_t* top = ids ? ids + begin * k : most_probable.data();
-          largest(logits + begin * experts, end - begin, experts, count, scratch.data(), top);
+          largest<L>(logits + begin * experts, end - begin, experts, count, scratch.data(), top);
           for (int64_t t = begin; t < end; ++t, top += count) {
-            log_sums[t] = weigh(logits + t * experts, probabilities + t * experts, experts, *top, taken + t * k, k,
-                                renormalise, weights + t * k, sums[b]);
+            log_sums[t] = weigh<L>(logits + t * experts, probabilities + t * experts, experts, *top, taken + t * k, k,
+                                   renormalise, weights + t * k, sums[b]);
           }
         }
       });
@@ -147,7 +148,8 @@ at::Tensor softmax_top_k_backward(const at::Tensor& probabilities_TE, const TopK
     T* gradients = gradients_TE.data_ptr<T>();
     const std::vector<T> common(probability_gradients.begin(), probability_gradients.end());
     at::parallel_for(0, tokens, kBlockTokens, [&](int64_t first, int64_t last) {
-      with_wide_registers([&]() __attribute__((always_inline)) {
+      with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+        using L = Lanes<T, decltype(registers)>;
         for (int64_t t = first; t < last; ++t) {
           const T* p = probabilities + t * experts;
           T* g = gradients + t * experts;
@@ -161,7 +163,7 @@ at::Tensor softmax_top_k_backward(const at::Tensor& probabilities_TE, const TopK
           for (int64_t i = t * k; i < (t + 1) * k; ++i) {
             g[ids[i]] += renormalise ? (weight_gradients[i] - mean) / total : weight_gradients[i];
           }
-          const T shift = static_cast<T>(2 * z_factor) * log_sums[t] - dot(g, p, experts);
+          const T shift = static_cast<T>(2 * z_factor) * log_sums[t] - dot<L>(g, p, experts);
           for (int64_t e = 0; e < experts; ++e) g[e] = p[e] * (g[e] + shift);
         }
       });

@@ -34,7 +34,7 @@ at::Tensor TokenRandom::uniforms(int64_t tokens, int64_t n, double low, double h
       for (int64_t at = begin; at < end; at += units.size()) {
         const int64_t count = std::min<int64_t>(units.size(), end - at);
         random_.coarse_uniforms(first + static_cast<uint64_t>(at), {units.data(), static_cast<size_t>(count)});
-        with_wide_registers([&]() __attribute__((always_inline)) {
+        with_wide_registers([&](auto) __attribute__((always_inline)) {
           for (int64_t i = 0; i < count; ++i) out[at + i] = static_cast<scalar_t>(from + range * units[i]);
         });
       }

@@ -26,15 +26,15 @@ SY_KERNEL void deviations(const T* logits, const T* scores, const T* spread, con
 }
 
 // Of the logits and the spread; `g`: the expected loads' gradient over √(2π).
-template <typename T>
+template <typename L, typename T>
 SY_KERNEL void differentiate(const T* z, const T* spread, const T* g, int64_t experts, T* d_logits, T* d_spread) {
-  Lanes<T> z_lanes, spread_lanes, g_lanes;
-  for (int64_t e = 0; e < experts; e += kLanes<T>) {
+  L z_lanes, spread_lanes, g_lanes;
+  for (int64_t e = 0; e < experts; e += kLanes<L>) {
     const int64_t count = experts - e;
     load_some(z + e, count, z_lanes);
     load_some(spread + e, count, spread_lanes);
     load_some(g + e, count, g_lanes);
-    const Lanes<T> d = g_lanes * exp(z_lanes * z_lanes * -1) / spread_lanes;
+    const L d = g_lanes * exp(z_lanes * z_lanes * -1) / spread_lanes;
     store_some(d_logits + e, count, d);
     store_some(d_spread + e, count, d * z_lanes * -std::numbers::sqrt2_v<T>);
   }
@@ -52,12 +52,12 @@ SY_KERNEL void differentiate_thresholds(const T* d_logits, const int64_t* best, 
   d_scores[best[k]] = -chosen;
 }
 
-// work(token) for all of them, on all threads.
+// work(registers, token) for all of them, on all threads.
 template <typename Work>
 void for_each_token(int64_t tokens, const Work& work) {
   at::parallel_for(0, tokens, kGrain, [&](int64_t begin, int64_t end) {
-    with_wide_registers([&]() __attribute__((always_inline)) {
-      for (int64_t t = begin; t < end; ++t) work(t);
+    with_wide_registers([&](auto registers) __attribute__((always_inline)) {
+      for (int64_t t = begin; t < end; ++t) work(registers, t);
     });
   });
 }
@@ -79,7 +79,7 @@ struct ExpectedLoad : torch::autograd::Function<ExpectedLoad> {
       const int64_t* b = best.const_data_ptr<int64_t>();
       auto* z = z_TE.mutable_data_ptr<scalar_t>();
       for_each_token(
-          tokens, [&](int64_t t) __attribute__((always_inline)) {
+          tokens, [&](auto, int64_t t) __attribute__((always_inline)) {
             const int64_t row = t * experts;
             deviations(l + row, s + row, w + row, b + t * (k + 1), k, experts, z + row);
           });
@@ -105,9 +105,9 @@ struct ExpectedLoad : torch::autograd::Function<ExpectedLoad> {
       auto* d_scores = d_scores_TE.mutable_data_ptr<scalar_t>();
       auto* d_spread = d_spread_TE.mutable_data_ptr<scalar_t>();
       for_each_token(
-          tokens, [&](int64_t t) __attribute__((always_inline)) {
+          tokens, [&](auto registers, int64_t t) __attribute__((always_inline)) {
             const int64_t row = t * experts;
-            differentiate(z + row, w + row, g, experts, d + row, d_spread + row);
+            differentiate<Lanes<scalar_t, decltype(registers)>>(z + row, w + row, g, experts, d + row, d_spread + row);
             differentiate_thresholds(d + row, b + t * (k + 1), k, experts, d_scores + row);
           });
     });
