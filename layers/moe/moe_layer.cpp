@@ -17,7 +17,7 @@ at::Tensor run_padded(Experts& experts, const at::Tensor& rows_RD, const std::ve
   for (size_t e = 0; e < counts.size(); ++e) {
     SY_CHECK_LE(counts[e], rows);
     const int64_t first = static_cast<int64_t>(e) * rows;
-    places.push_back(at::arange(first, first + counts[e], at::kLong));
+    places.push_back(at::arange(first, first + counts[e], rows_RD.options().dtype(at::kLong)));
   }
   if (places.empty()) return experts.forward(rows_RD, counts);
   const at::Tensor place_R = at::cat(places);

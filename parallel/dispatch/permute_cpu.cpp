@@ -174,12 +174,7 @@ void index_slots(const at::Tensor& ids_N, std::span<const RowStart> starts, Slot
   int64_t* returned = data_of<int64_t>(table.returned);
   std::vector<int64_t> next(starts.size() / copies);
   for (int64_t s = 0; s < slots; ++s) {
-    const int64_t position = next[ids[s]]++;
-    for (int64_t c = 0; c < copies; ++c) {
-      const RowStart row = row_at(starts[ids[s] * copies + c], position);
-      target[s * copies + c] = row.target;
-      returned[s * copies + c] = row.returned;
-    }
+    index_slot(s, next[ids[s]]++, copies, &starts[ids[s] * copies], target, returned);
   }
 }
 

@@ -7,57 +7,38 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kRowThreads = 128;
 
-// The chunk's ids in shared memory; visit(expert, walk), a thread an expert, where walk(at) calls at(slot) for the
-// expert's slots in order.
+// A block has a chunk, whose ids come into shared memory: visit(expert, ids, begin, end), a thread an expert.
 template <typename Visit>
-__device__ void for_each_expert(int64_t slots, int64_t experts, const int64_t* ids, const Visit& visit) {
-  __shared__ int chunk[kSlotChunk];
+__device__ void for_each_expert(int64_t slots, int64_t experts, const int64_t* all_ids, const Visit& visit) {
+  __shared__ int ids[kSlotChunk];
   const int64_t begin = blockIdx.x * kSlotChunk, end = slot_chunk_end(blockIdx.x, slots);
-  for (int64_t s = begin + threadIdx.x; s < end; s += blockDim.x) chunk[s - begin] = static_cast<int>(ids[s]);
+  for (int64_t s = begin + threadIdx.x; s < end; s += blockDim.x) ids[s - begin] = static_cast<int>(all_ids[s]);
   __syncthreads();
-  for (int64_t e = threadIdx.x; e < experts; e += blockDim.x) {
-    visit(e, [&](const auto& at) {
-      for (int64_t s = begin; s < end; ++s) {
-        if (chunk[s - begin] == e) at(s);
-      }
-    });
-  }
+  for (int64_t e = threadIdx.x; e < experts; e += blockDim.x) visit(e, ids, begin, end);
 }
 
-__global__ void count_chunks(int64_t slots, int64_t experts, const int64_t* ids, int64_t* chunk_counts) {
-  for_each_expert(slots, experts, ids, [&](int64_t e, const auto& walk) {
+__global__ void count_chunks(int64_t slots, int64_t experts, const int64_t* all_ids, int64_t* chunk_counts) {
+  for_each_expert(slots, experts, all_ids, [&](int64_t e, const int* ids, int64_t begin, int64_t end) {
     int64_t count = 0;
-    walk([&](int64_t) { ++count; });
+    for (int64_t s = next_slot_of(e, ids, begin, begin, end); s < end; s = next_slot_of(e, ids, begin, s + 1, end)) {
+      ++count;
+    }
     chunk_counts[blockIdx.x * experts + e] = count;
   });
 }
 
-// In place: each chunk's counts become what comes before it.
 __global__ void add_chunks(int64_t chunks, int64_t experts, int64_t* chunk_counts, int64_t* counts) {
   const int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x;
-  if (e >= experts) return;
-  int64_t before = 0;
-#pragma unroll 8
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const int64_t count = chunk_counts[chunk * experts + e];
-    chunk_counts[chunk * experts + e] = before;
-    before += count;
-  }
-  counts[e] = before;
+  if (e < experts) counts[e] = starts_of_counts(chunk_counts + e, experts, chunks);
 }
 
-__global__ void index_chunks(int64_t slots, int64_t experts, int64_t copies, const int64_t* ids,
+__global__ void index_chunks(int64_t slots, int64_t experts, int64_t copies, const int64_t* all_ids,
                              const int64_t* chunk_starts, const RowStart* starts, int64_t* target, int64_t* returned) {
-  for_each_expert(slots, experts, ids, [&](int64_t e, const auto& walk) {
+  for_each_expert(slots, experts, all_ids, [&](int64_t e, const int* ids, int64_t begin, int64_t end) {
     int64_t position = chunk_starts[blockIdx.x * experts + e];
-    walk([&](int64_t s) {
-      for (int64_t c = 0; c < copies; ++c) {
-        const RowStart row = row_at(starts[e * copies + c], position);
-        target[s * copies + c] = row.target;
-        returned[s * copies + c] = row.returned;
-      }
-      ++position;
-    });
+    for (int64_t s = next_slot_of(e, ids, begin, begin, end); s < end; s = next_slot_of(e, ids, begin, s + 1, end)) {
+      index_slot(s, position++, copies, starts + e * copies, target, returned);
+    }
   });
 }
 

@@ -40,4 +40,36 @@ SY_HOST_DEVICE constexpr int64_t slot_chunk_end(int64_t chunk, int64_t slots) {
   return (chunk + 1) * kSlotChunk < slots ? (chunk + 1) * kSlotChunk : slots;
 }
 
+// The first slot from `from` on, and before `end`, that goes to the expert; else `end`. ids: of the slots from `begin`.
+template <typename Id>
+SY_HOST_DEVICE constexpr int64_t next_slot_of(int64_t expert, const Id* ids, int64_t begin, int64_t from, int64_t end) {
+  while (from < end && ids[from - begin] != expert) ++from;
+  return from;
+}
+
+// An expert's counts by chunk, `stride` apart, become what comes before each chunk → their sum.
+SY_HOST_DEVICE constexpr int64_t starts_of_counts(int64_t* counts, int64_t stride, int64_t chunks) {
+  int64_t before = 0;
+#ifdef __CUDACC__
+#pragma unroll 8
+#endif
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t count = counts[chunk * stride];
+    counts[chunk * stride] = before;
+    before += count;
+  }
+  return before;
+}
+
+// Where the copies of slot s go and come back, which is at `position` among those of its expert, whose rows start at
+// `starts`.
+SY_HOST_DEVICE constexpr void index_slot(int64_t s, int64_t position, int64_t copies, const RowStart* starts,
+                                         int64_t* target, int64_t* returned) {
+  for (int64_t c = 0; c < copies; ++c) {
+    const RowStart row = row_at(starts[c], position);
+    target[s * copies + c] = row.target;
+    returned[s * copies + c] = row.returned;
+  }
+}
+
 }  // namespace switchyard

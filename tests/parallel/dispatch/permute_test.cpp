@@ -126,7 +126,7 @@ TEST(Permute, SlotsOfAnExpertGetConsecutiveRowsInTheirOrder) {
   EXPECT_TRUE(at::equal(table.returned, returned));
 }
 
-// Chunk by chunk as a device counts, through the same functions.
+// What devices do by chunks goes through the same functions as here.
 TEST(Permute, ChunksOfSlotsCoverThemOnce) {
   for (const int64_t slots : {int64_t{0}, int64_t{1}, kSlotChunk - 1, kSlotChunk, kSlotChunk + 1, 5 * kSlotChunk}) {
     int64_t covered = 0;
@@ -135,6 +135,58 @@ TEST(Permute, ChunksOfSlotsCoverThemOnce) {
       covered = slot_chunk_end(chunk, slots);
     }
     EXPECT_EQ(covered, slots);
+  }
+}
+
+// An expert after another in every chunk, as a device's threads do it.
+SlotTable index_by_chunks(const at::Tensor& ids_N, std::span<const RowStart> starts, int64_t copies) {
+  const int64_t slots = ids_N.numel(), experts = static_cast<int64_t>(starts.size()) / copies;
+  const int64_t* ids = ids_N.const_data_ptr<int64_t>();
+  std::vector<int64_t> chunk_starts(slot_chunks(slots) * experts);
+  const auto for_each = [&](const auto& at) {
+    for (int64_t chunk = 0; chunk < slot_chunks(slots); ++chunk) {
+      const int64_t begin = chunk * kSlotChunk, end = slot_chunk_end(chunk, slots);
+      for (int64_t e = 0; e < experts; ++e) {
+        int64_t& number = chunk_starts[chunk * experts + e];
+        for (int64_t s = next_slot_of(e, ids + begin, begin, begin, end); s < end;
+             s = next_slot_of(e, ids + begin, begin, s + 1, end)) {
+          at(s, e, number++);
+        }
+      }
+    }
+  };
+  for_each([](int64_t, int64_t, int64_t) {});
+  const std::vector<int64_t> counts = count_slots(ids_N, experts);
+  for (int64_t e = 0; e < experts; ++e) {
+    EXPECT_EQ(starts_of_counts(chunk_starts.data() + e, experts, slot_chunks(slots)), counts[e]);
+  }
+  SlotTable table;
+  table.target = at::full({slots * copies}, -999, at::kLong);
+  table.returned = at::full({slots * copies}, -999, at::kLong);
+  for_each([&](int64_t s, int64_t e, int64_t position) {
+    index_slot(s, position, copies, &starts[e * copies], table.target.data_ptr<int64_t>(),
+               table.returned.data_ptr<int64_t>());
+  });
+  return table;
+}
+
+TEST(Permute, SlotsGetTheSameRowsChunkByChunk) {
+  at::manual_seed(4);
+  const int64_t copies = 2;
+  for (const int64_t slots : {int64_t{0}, int64_t{1}, kSlotChunk, 3 * kSlotChunk + 7}) {
+    for (const int64_t experts : {1, 5, 300}) {
+      const at::Tensor ids = at::randint(experts, {slots}, at::kLong);
+      std::vector<RowStart> starts;
+      for (int64_t i = 0; i < experts * copies; ++i) {
+        starts.push_back({i % 3 == 0 ? stays_at(10000 * i) : 10000 * i, 7000 * i});
+      }
+      SlotTable whole;
+      whole.copies = copies;
+      index_slots(ids, starts, whole);
+      const SlotTable by_chunks = index_by_chunks(ids, starts, copies);
+      EXPECT_TRUE(at::equal(by_chunks.target, whole.target)) << slots << " slots of " << experts;
+      EXPECT_TRUE(at::equal(by_chunks.returned, whole.returned)) << slots << " slots of " << experts;
+    }
   }
 }
 
