@@ -8,8 +8,10 @@
 
 #include "layers/ops/matmul_backends.h"
 #include "layers/ops/matmul_cublas.h"
+#include "layers/ops/matmul_widened.h"
 #include "runtime/base/check.h"
 #include "runtime/device/cuda.h"
+#include "runtime/numerics/lanes.h"
 
 namespace switchyard {
 namespace {
@@ -104,6 +106,7 @@ void matmul(at::Tensor out, const at::Tensor& a, const at::Tensor& b, const Matm
                           .accumulate = options.accumulate};
     if (tiles_are_faster(product)) return tiles_product(product, a, b, out, options.passing);
     if (onednn_product(product, a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr())) return;
+    if (*type != ProductType::kFp32 && !has_wide_registers()) return widened_product(out, a, b, options);
   }
   aten_product(out, options.transpose_a ? a.t() : a, options.transpose_b ? b.t() : b, options.accumulate);
 }

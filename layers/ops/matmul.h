@@ -1,5 +1,5 @@
 // Every matrix product of the model: on CPU by AMX tiles where the processor has them and they are faster, else by
-// oneDNN where it is present and fast, else by ATen; on a device by cuBLAS.
+// oneDNN where it is present and fast, else by ATen; bf16 ones without AVX-512 in fp32; on a device by cuBLAS.
 #pragma once
 
 #include <ATen/core/Tensor.h>

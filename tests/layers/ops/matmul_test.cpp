@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "layers/ops/matmul_backends.h"
+#include "layers/ops/matmul_widened.h"
 #include "runtime/base/check.h"
 
 namespace switchyard {
@@ -104,12 +105,39 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   return std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
 }
 
-// Each backend by itself, since matmul takes one of them only.
-using Backend = bool (*)(const Product&, const void*, const void*, void*);
+// Each backend by itself, since matmul takes one of them only. False: not of these types, or not on this processor.
+using Backend = bool (*)(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options);
 
-bool by_tiles(const Product& product, const void* a, const void* b, void* out) {
+Product describe(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options) {
+  const ProductType type = a.scalar_type() == at::kFloat     ? ProductType::kFp32
+                           : out.scalar_type() == at::kFloat ? ProductType::kBf16ToFp32
+                                                             : ProductType::kBf16;
+  return {type,
+          out.size(0),
+          out.size(1),
+          a.size(options.transpose_a ? 0 : 1),
+          a.stride(0),
+          b.stride(0),
+          out.stride(0),
+          options.transpose_a,
+          options.transpose_b,
+          options.accumulate};
+}
+
+bool by_onednn(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options) {
+  return onednn_product(describe(out, a, b, options), a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr());
+}
+
+bool by_tiles(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options) {
+  const Product product = describe(out, a, b, options);
   if (!amx_takes(product)) return false;
-  amx_product(product, a, b, out, /*passing=*/false);
+  amx_product(product, a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr(), options.passing);
+  return true;
+}
+
+bool by_widening(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, const MatmulOptions& options) {
+  if (a.scalar_type() == at::kFloat) return false;
+  widened_product(out, a, b, options);
   return true;
 }
 
@@ -117,20 +145,7 @@ void check_backend(Backend backend, const Types& types, int64_t m, int64_t n, in
   const at::Tensor a = random_matrix(options.transpose_a ? k : m, options.transpose_a ? m : k, 8, types.in);
   const at::Tensor b = random_matrix(options.transpose_b ? n : k, options.transpose_b ? k : n, 24, types.in);
   const at::Tensor out = random_matrix(m, n, 5, types.out), before = out.clone();
-  const ProductType type = types.in == at::kFloat    ? ProductType::kFp32
-                           : types.out == at::kFloat ? ProductType::kBf16ToFp32
-                                                     : ProductType::kBf16;
-  const Product product{type,
-                        m,
-                        n,
-                        k,
-                        a.stride(0),
-                        b.stride(0),
-                        out.stride(0),
-                        options.transpose_a,
-                        options.transpose_b,
-                        options.accumulate};
-  if (!backend(product, a.const_data_ptr(), b.const_data_ptr(), out.mutable_data_ptr())) return;
+  if (!backend(out, a, b, options)) return;
   SCOPED_TRACE(absl::StrCat(m, "×", n, "×", k, options.transpose_a ? " T" : " N", options.transpose_b ? "T" : "N"));
   expect_product(out, options.transpose_a ? a.t() : a, options.transpose_b ? b.t() : b,
                  options.accumulate ? before : at::zeros_like(before));
@@ -138,7 +153,7 @@ void check_backend(Backend backend, const Types& types, int64_t m, int64_t n, in
 
 TEST_F(Matmul, EveryBackendAgreesWithDoublePrecision) {
   at::manual_seed(6);
-  for (const Backend backend : {&onednn_product, &by_tiles}) {
+  for (const Backend backend : {&by_onednn, &by_tiles, &by_widening}) {
     for (const Types& types : {kTypes[0], kTypes[1], kTypes[2]}) {
       for (const int64_t rows : {1, 16, 47, 129, 200}) {
         check_backend(backend, types, rows, 75, 96, {.transpose_b = true});
@@ -148,6 +163,21 @@ TEST_F(Matmul, EveryBackendAgreesWithDoublePrecision) {
         check_backend(backend, types, 140, 530, rows, {.transpose_a = true, .accumulate = true});
         check_backend(backend, types, 33, 20, rows, {.transpose_a = true, .transpose_b = true});
       }
+    }
+  }
+}
+
+// Of more rows, and more columns, than are widened at a time.
+TEST_F(Matmul, WidenedProductsAreRoundedOnce) {
+  at::manual_seed(10);
+  for (const Types& types : {kTypes[0], kTypes[1]}) {
+    for (const bool accumulate : {false, true}) {
+      check_backend(&by_widening, types, 1100, 40, 70, {.accumulate = accumulate});
+      check_backend(&by_widening, types, 3, 70000, 70, {.accumulate = accumulate});
+      check_backend(&by_widening, types, 3, 70000, 70, {.transpose_b = true, .accumulate = accumulate});
+      check_backend(&by_widening, types, 30, 20, 1100, {.transpose_a = true, .accumulate = accumulate});
+      check_backend(&by_widening, types, 30, 20, 1100,
+                    {.transpose_a = true, .transpose_b = true, .accumulate = accumulate});
     }
   }
 }
