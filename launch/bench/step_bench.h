@@ -29,6 +29,8 @@ struct StepBench {
   TierBytes bytes = {};      // what a rank (mean) moves in a step: all collectives, and the rows that stay
   int64_t memory_bytes = 0;  // peak of the process that has most, after the first steps
   MeshShape shape = {};
+  // Why rows go by messages within hosts too; empty where memory is shared or was not asked for.
+  std::string by_messages = {};
 
   double tokens_per_second() const { return static_cast<double>(tokens) / (ms / 1000); }
   // MFU (launch/train/flops.h).

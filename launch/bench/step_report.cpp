@@ -55,7 +55,7 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
   std::string text = absl::StrFormat(
       "%d ranks x %d threads, %s; %s\n%d sequences of %d tokens a step, in %d parts, of %s; medians of %d steps after "
       "%d\n\n",
-      place.ranks(), place.threads, train.precision, describe(result.shape), train.global_batch,
+      place.ranks(), place.threads, train.precision, describe_layout(result.shape), train.global_batch,
       options.config.data.sequence, train.accumulation, tokens_text(options.config), options.repeats, kWarmUpSteps);
   const auto before = [&](double StepBench::*ms) { return baseline ? std::optional((*baseline).*ms) : std::nullopt; };
   absl::StrAppend(
@@ -68,6 +68,7 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
       time_row("products alone", result.floor_ms, before(&StepBench::floor_ms)));
   absl::StrAppendFormat(&text, "\n%s\npeak memory %s a rank\n", tiers_text(result.bytes),
                         bytes_text(result.memory_bytes));
+  if (!result.by_messages.empty()) absl::StrAppend(&text, "rows go ", result.by_messages, "\n");
   if (baseline) absl::StrAppend(&text, kRatioNote);
   return text;
 }
@@ -76,7 +77,8 @@ std::string step_json(const StepBenchOptions& options, const StepBench& result, 
   nlohmann::json json{{"step", asked(options, place)},
                       {"layout", layout_json(result.shape)},
                       {"data", tokens_text(options.config)},
-                      {"tokens_per_second", result.tokens_per_second()}};
+                      {"tokens_per_second", result.tokens_per_second()},
+                      {"by_messages", result.by_messages}};
   add_figures(result, place, json);
   return json.dump(2);
 }

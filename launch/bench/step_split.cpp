@@ -18,8 +18,9 @@ std::string_view known_part(std::string_view span) {
       {"feed forward", "feed forward"},
       {"head", "head"},
       {"LinearFunction backward", "linear"},
+      {"LinearCrossEntropy backward", "linear"},
       {"cross-entropy", "loss"},
-      {"CrossEntropy backward", "loss"},
+      {"cross-entropy backward", "loss"},
       {"Recompute backward", "recompute"},
   };
   const auto found = beside_mixtures.find(span);

@@ -52,7 +52,7 @@ struct Arguments {
 };
 
 void show(const VerifiedRun& run, const RunConfig& config, Console& console) {
-  console.line(absl::StrCat("layout      ", describe(run.shape), ", ", run.precision, ", on the CPU"));
+  console.line(absl::StrCat("layout      ", describe_layout(run.shape), ", ", run.precision, ", on the CPU"));
   console.line(absl::StrCat("tokens      ", run.tokens, ", ", config.train.global_batch, " sequences of ",
                             config.data.sequence, " in ", config.train.accumulation, " parts"));
   if (!run.shrunk.empty()) console.line(absl::StrCat("shrunk      ", run.shrunk));

@@ -58,8 +58,8 @@ struct TrainConfig {
         .one_of({"bf16", "fp32", "fp64"});
     v("validate_every", validate_every, "steps between validations").zero_is("never").at_least(1);
     v("recompute", recompute,
-      "activation: feed-forward layers and experts keep only their inputs and compute what is inside again in "
-      "backward; layer: so does each layer as a whole")
+      "activation: feed-forward layers, experts and the loss keep only their inputs and compute what is inside again "
+      "in backward, logits for some rows at a time; layer: so does each layer as a whole")
         .one_of({"none", "activation", "layer"});
     v("max_skipped", max_skipped,
       "steps in a row with a loss or gradient that is not finite, after which the run stops")

@@ -106,7 +106,7 @@ std::vector<ScalePoint> points_of(const std::vector<MeasuredRun>& runs, const La
   for (const auto& [ranks, alike] : by_ranks) {
     const PlannedRun& plan = alike.front()->plan;
     ScalePoint point{.ranks = ranks,
-                     .layout = describe(plan.shape),
+                     .layout = describe_layout(plan.shape),
                      .crowded = site.is_crowded(ranks, plan.config.run.threads),
                      .global_batch = plan.config.train.global_batch,
                      .runs = static_cast<int>(alike.size())};

@@ -94,8 +94,9 @@ std::unique_ptr<Decoder> assemble(const DecoderConfig& config, int64_t vocabular
   std::unique_ptr<Parameter> head;
   if (!config.tie_embeddings) head = make_vocabulary_parameter("head", vocabulary, config.width, context);
 
-  return std::make_unique<Decoder>(mesh, vocabulary, std::move(embedding), std::move(blocks), std::move(norm),
-                                   std::move(head), config.norm_epsilon, recompute == Recompute::kLayers);
+  return std::make_unique<Decoder>(
+      mesh, vocabulary, std::move(embedding), std::move(blocks), std::move(norm), std::move(head), config.norm_epsilon,
+      Decoder::Recomputed{.blocks = recompute == Recompute::kLayers, .logits = recompute != Recompute::kNone});
 }
 
 }  // namespace switchyard

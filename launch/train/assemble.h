@@ -14,8 +14,8 @@
 
 namespace switchyard {
 
-// What backward computes again instead of keeping it: nothing, what lies between the products of feed-forward layers
-// and experts, or everything in a block.
+// What backward computes again instead of keeping it: nothing; logits and what lies between the products of
+// feed-forward layers and experts; or logits and everything in a block.
 enum class Recompute { kNone, kActivations, kLayers };
 // "none", "activation" or "layer"; anything else is a bug (configs check with one_of).
 Recompute recompute_from_name(std::string_view name);

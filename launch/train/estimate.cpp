@@ -1,7 +1,11 @@
 #include "launch/train/estimate.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+
+#include "layers/ops/cross_entropy.h"
 
 namespace switchyard {
 namespace {
@@ -26,19 +30,30 @@ double saved_per_token(const DecoderConfig& config, int64_t layer, int64_t tenso
   return saved;
 }
 
+// What a mixture in chunks keeps of each token besides until the last chunk's backward is done, and all weights'
+// gradients are made together: experts' outputs' gradients, activations and their gradients.
+double chunked_per_token(const MoeConfig& moe, int64_t width) {
+  const int64_t up = moe.activation == "swiglu" ? 2 : 1;
+  return static_cast<double>(moe.experts_per_token * (width + (up + 1) * moe.expert_width));
+}
+
 int64_t activation_bytes(const Job& job) {
   const RunConfig& config = job.config;
   const int64_t tensor = job.mesh.size(Axis::kTensor);
   const int64_t data_ranks = job.mesh.size(Axis::kData);
   const int64_t sequences = (config.train.global_batch / config.train.accumulation + data_ranks - 1) / data_ranks;
   const double tokens = static_cast<double>(sequences * config.data.sequence);
-  double elements = tokens * job.vocabulary / tensor;
+  const double logits = config.train.recompute == "none" ? tokens : std::min<double>(tokens, kLossBlockRows);
+  double elements = logits * job.vocabulary / tensor;
   for (int64_t layer = 0; layer < config.model.layers; ++layer) {
     const bool kept = config.train.recompute != "layer" || layer + 1 == config.model.layers;
     const double per_token = kept ? saved_per_token(config.model, layer, tensor, config.train.recompute != "activation")
                                   : static_cast<double>(config.model.width);
     elements += tokens / tensor * per_token;
   }
+  const bool chunked =
+      job.mesh.shape().dispatch_chunks > 1 && config.model.moe_layer_count() > 0 && job.device.is_cpu();
+  if (chunked) elements += tokens / tensor * chunked_per_token(config.model.moe, config.model.width);
   return static_cast<int64_t>(elements * c10::elementSize(compute_dtype(config.train.compute_precision())));
 }
 
@@ -91,14 +106,14 @@ MemoryEstimate estimate_memory(const Job& job) {
   return estimate;
 }
 
-std::string describe(const MeshShape& shape) {
+std::string describe_layout(const MeshShape& shape) {
   return absl::StrCat("data ", shape.data, " x tensor ", shape.tensor, "; experts: expert_data ", shape.expert_data,
                       " x expert ", shape.expert, " x expert_tensor ", shape.expert_tensor, "; ",
                       describe_dispatch(shape.dispatcher, shape.dispatch_chunks));
 }
 
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape) {
-  return absl::StrCat("layout      ", describe(shape), "\n", "step        ", config.train.global_batch,
+  return absl::StrCat("layout      ", describe_layout(shape), "\n", "step        ", config.train.global_batch,
                       " sequences of ", config.data.sequence, " tokens in ", config.train.accumulation, " parts, ",
                       config.train.precision, "\n", "parameters  ", millions(largest.model_parameters), ", ",
                       millions(largest.active_parameters), " active a token, at most ",

@@ -22,7 +22,7 @@ struct MemoryEstimate {
 MemoryEstimate estimate_memory(const Job& job);
 
 // "data 2 x tensor 1; experts: …".
-std::string describe(const MeshShape& shape);
+std::string describe_layout(const MeshShape& shape);
 // A few lines for people. `largest`: over ranks.
 std::string describe(const MemoryEstimate& largest, const RunConfig& config, const MeshShape& shape);
 

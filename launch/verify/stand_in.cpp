@@ -90,7 +90,7 @@ StandIn::StandIn(const RunConfig& config, int64_t vocabulary, std::unique_ptr<Ba
 }
 
 std::string StandIn::describe() const {
-  return absl::StrCat("NOT one rank, which is too small: a second layout, ", switchyard::describe(job_->mesh.shape()),
+  return absl::StrCat("NOT one rank, which is too small: a second layout, ", describe_layout(job_->mesh.shape()),
                       "; what both get wrong alike is not seen");
 }
 

@@ -32,11 +32,11 @@ void StepRecorder::block_input(int64_t layer, const at::Tensor& x_tD, const Toke
   });
 }
 
-void StepRecorder::logits(const at::Tensor& logits_TV, const TokenBatch& batch) {
+void StepRecorder::logits(const at::Tensor& logits_tV, int64_t row, const TokenBatch& batch) {
   const int64_t first_token_id =
       cut(job_.vocabulary, job_.mesh.size(Axis::kTensor), job_.mesh.index(Axis::kTensor)).first;
-  record_.logits.push_back(rows_part("logits", first_row(batch), batch.part_tokens * batch.parts,
-                                     logits_TV.detach().clone(), first_token_id, job_.vocabulary));
+  record_.logits.push_back(rows_part("logits", first_row(batch) + row, batch.part_tokens * batch.parts,
+                                     logits_tV.detach().clone(), first_token_id, job_.vocabulary));
 }
 
 // By now the part's routers have chosen.

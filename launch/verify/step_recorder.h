@@ -14,7 +14,7 @@ class StepRecorder : public DecoderObserver {
   ~StepRecorder() override;
 
   void block_input(int64_t layer, const at::Tensor& x_tD, const TokenBatch& batch) override;
-  void logits(const at::Tensor& logits_TV, const TokenBatch& batch) override;
+  void logits(const at::Tensor& logits_tV, int64_t row, const TokenBatch& batch) override;
   void losses(const DecoderOutput& output, const TokenBatch& batch) override;
 
   const StepRecord& record() const { return record_; }

@@ -26,7 +26,7 @@ std::unique_ptr<Parameter> make_vocabulary_parameter(const std::string& name, in
 
 Decoder::Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter> embedding,
                  std::vector<std::unique_ptr<DecoderBlock>> blocks, std::unique_ptr<Parameter> norm,
-                 std::unique_ptr<Parameter> head, double norm_epsilon, bool recompute_blocks)
+                 std::unique_ptr<Parameter> head, double norm_epsilon, Recomputed recomputed)
     : mesh_(mesh),
       vocabulary_(vocabulary),
       embedding_(std::move(embedding)),
@@ -34,7 +34,7 @@ Decoder::Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter
       norm_(std::move(norm)),
       head_(std::move(head)),
       norm_epsilon_(norm_epsilon),
-      recompute_blocks_(recompute_blocks) {}
+      recomputed_(recomputed) {}
 
 TokenBatch Decoder::beside_parameters(TokenBatch batch) const {
   const c10::Device device = norm_->value().device();
@@ -47,13 +47,16 @@ TokenBatch Decoder::beside_parameters(TokenBatch batch) const {
 DecoderOutput Decoder::forward(const TokenBatch& loaded) {
   const TokenBatch batch = beside_parameters(loaded);
   const BlockOutput hidden = run_blocks(batch);
-  const at::Tensor logits_TV = in_span("head", [&] { return project(hidden.x_tD, batch); });
-  if (observer_) observer_->logits(logits_TV, batch);
-  const double scale = batch.global_targets > 0 ? 1.0 / static_cast<double>(batch.global_targets) : 0.0;
+  const at::Tensor n_TD = in_span("head", [&] { return head_input(hidden.x_tD, batch); });
   const auto [vocab_begin, vocab_end] = cut(vocabulary_, mesh_.size(Axis::kTensor), mesh_.index(Axis::kTensor));
-  Communicator& tensor = mesh_.group({Axis::kTensor}, Purpose::kLayer);
+  CrossEntropyOptions options{.vocab_begin = vocab_begin,
+                              .scale = batch.global_targets > 0 ? 1.0 / static_cast<double>(batch.global_targets) : 0.0,
+                              .recompute = recomputed_.logits};
+  if (observer_) {
+    options.observer = [&](const at::Tensor& logits_tV, int64_t row) { observer_->logits(logits_tV, row, batch); };
+  }
   const at::Tensor loss =
-      in_span("cross-entropy", [&] { return cross_entropy(logits_TV, batch.targets, vocab_begin, scale, tensor); });
+      linear_cross_entropy(n_TD, head(), batch.targets, options, mesh_.group({Axis::kTensor}, Purpose::kLayer));
   const DecoderOutput output{loss, hidden.auxiliary_loss.defined() ? hidden.auxiliary_loss : at::zeros_like(loss)};
   if (observer_) observer_->losses(output, batch);
   return output;
@@ -61,7 +64,7 @@ DecoderOutput Decoder::forward(const TokenBatch& loaded) {
 
 at::Tensor Decoder::logits(const TokenBatch& loaded) {
   const TokenBatch batch = beside_parameters(loaded);
-  return project(run_blocks(batch).x_tD, batch);
+  return linear(head_input(run_blocks(batch).x_tD, batch), head());
 }
 
 BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
@@ -85,7 +88,7 @@ BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
     const auto& block = blocks_[layer];
     if (observer_) observer_->block_input(static_cast<int64_t>(layer), state.x_tD, batch);
     BlockOutput output;
-    if (recompute_blocks_) {
+    if (recomputed_.blocks) {
       // Autograd wants defined outputs: a dense block gives its rows alone.
       std::vector<at::Tensor> outputs = recompute(
           [&block, batch, context](const std::vector<at::Tensor>& inputs) {
@@ -107,11 +110,10 @@ BlockOutput Decoder::run_blocks(const TokenBatch& batch) {
   return state;
 }
 
-at::Tensor Decoder::project(const at::Tensor& x_tD, const TokenBatch& batch) {
+at::Tensor Decoder::head_input(const at::Tensor& x_tD, const TokenBatch& batch) {
   Communicator& tensor = mesh_.group({Axis::kTensor}, Purpose::kLayer);
   const at::Tensor n_tD = rms_norm(x_tD, *norm_, norm_epsilon_);
-  const at::Tensor n_TD = gather_rows(n_tD, cut_sizes(batch.tokens.numel(), tensor.size()), tensor);
-  return linear(n_TD, head_ ? *head_ : *embedding_);
+  return gather_rows(n_tD, cut_sizes(batch.tokens.numel(), tensor.size()), tensor);
 }
 
 std::map<int64_t, MoeLayer*> Decoder::moe_layers() const {

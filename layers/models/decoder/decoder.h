@@ -34,18 +34,23 @@ class DecoderObserver {
   virtual ~DecoderObserver() = default;
   // Before each block: this tensor rank's rows.
   virtual void block_input(int64_t layer, const at::Tensor& x_tD, const TokenBatch& batch) = 0;
-  // After the last: [T, V_local], gone once the loss has been differentiated.
-  virtual void logits(const at::Tensor& logits_TV, const TokenBatch& batch) = 0;
+  // After the last, some rows t at a time from the batch's first_row on: [t, V_local], gone when this returns.
+  virtual void logits(const at::Tensor& logits_tV, int64_t first_row, const TokenBatch& batch) = 0;
   // What forward() is about to give.
   virtual void losses(const DecoderOutput& output, const TokenBatch& batch) = 0;
 };
 
 class Decoder {
  public:
+  // What backward makes again; logits as in CrossEntropyOptions.
+  struct Recomputed {
+    bool blocks, logits;
+  };
+
   // `head` null: the embedding serves as head.
   Decoder(const Mesh& mesh, int64_t vocabulary, std::unique_ptr<Parameter> embedding,
           std::vector<std::unique_ptr<DecoderBlock>> blocks, std::unique_ptr<Parameter> norm,
-          std::unique_ptr<Parameter> head, double norm_epsilon, bool recompute_blocks);
+          std::unique_ptr<Parameter> head, double norm_epsilon, Recomputed recomputed);
 
   // Batches may lie on the host or beside the parameters. Collective over all ranks. Failures of the wire are thrown as
   // StatusError.
@@ -64,7 +69,9 @@ class Decoder {
  private:
   TokenBatch beside_parameters(TokenBatch batch) const;
   BlockOutput run_blocks(const TokenBatch& batch);
-  at::Tensor project(const at::Tensor& x_tD, const TokenBatch& batch);
+  // [T,D], what the head sees of all rows of this data rank.
+  at::Tensor head_input(const at::Tensor& x_tD, const TokenBatch& batch);
+  Parameter& head() { return head_ ? *head_ : *embedding_; }
 
   const Mesh& mesh_;
   int64_t vocabulary_;
@@ -73,7 +80,7 @@ class Decoder {
   std::unique_ptr<Parameter> norm_;
   std::unique_ptr<Parameter> head_;
   double norm_epsilon_;
-  bool recompute_blocks_;
+  Recomputed recomputed_;
   DecoderObserver* observer_ = nullptr;
 };
 

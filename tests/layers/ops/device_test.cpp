@@ -178,14 +178,21 @@ TEST(OpsOnDevice, EmbeddingWithRepeatedTokens) {
 
 TEST(OpsOnDevice, CrossEntropy) {
   SY_DEVICE_OR_SKIP();
+  constexpr int64_t kRows = kLossBlockRows + 5;
   Loopback alone(1);
   for (const at::ScalarType dtype : kDtypes) {
     expect_equal_on(device, dtype, [&](const at::TensorOptions& o) {
-      const at::Tensor x = leaf(random({40, 301}, o, 1) * 4);
-      const at::Tensor targets = random_below(302, 40, o, 2) - 1;
-      const at::Tensor loss = cross_entropy(x * 1, targets, 0, 1.0 / 40, alone.rank(0));
-      loss.backward();
-      return Results{loss, x.grad()};
+      Results results;
+      for (const bool again : {false, true}) {
+        const at::Tensor x = leaf(random({kRows, 301}, o, 1) * 4);
+        const auto head = whole_parameter(at::eye(301, o));
+        const at::Tensor targets = random_below(302, kRows, o, 2) - 1;
+        const at::Tensor loss =
+            linear_cross_entropy(x, *head, targets, {.scale = 1.0 / kRows, .recompute = again}, alone.rank(0));
+        loss.backward();
+        results.insert(results.end(), {loss, x.grad(), head->gradient()});
+      }
+      return results;
     });
   }
 }
