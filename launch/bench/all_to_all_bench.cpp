@@ -3,15 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <memory>
-#include <numeric>
 #include <utility>
 
 #include <ATen/ATen.h>
 
 #include "launch/bench/all_to_all_sizes.h"
-#include "launch/config/run_config.h"
-#include "parallel/topology/mesh.h"
+#include "launch/bench/bench_exchange.h"
+#include "launch/bench/dispatched_exchanges.h"
+#include "launch/bench/plain_exchanges.h"
+#include "launch/train/create_mesh.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/exchange.h"
@@ -24,51 +26,42 @@ namespace {
 constexpr double kLeastMs = 2;
 constexpr double kMostCalls = 100;
 
-int64_t sum(const std::vector<int64_t>& rows) {
-  return std::accumulate(rows.begin(), rows.end(), int64_t{0});
+RunConfig config_of(const AllToAllBenchOptions& options, int ranks) {
+  RunConfig config;
+  config.train.precision = options.precision;
+  config.parallel = {.data = ranks, .expert = ranks, .shared_memory = false};
+  if (options.by_dispatcher()) {
+    config.model.moe.experts = options.routed->experts;
+    config.parallel.dispatcher = options.routed->dispatcher;
+    config.parallel.shared_memory = options.routed->shared_memory;
+  }
+  return config;
 }
 
-at::ScalarType dtype_of(const AllToAllBenchOptions& options) {
-  TrainConfig config;
-  config.precision = options.precision;
-  return compute_dtype(config.compute_precision());
+absl::StatusOr<std::vector<BenchExchange>> make_exchanges(const AllToAllBenchOptions& options, at::ScalarType dtype,
+                                                          const Mesh& mesh) {
+  Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
+  const int64_t row_bytes = options.width * static_cast<int64_t>(c10::elementSize(dtype));
+  SY_ASSIGN_OR_RETURN(const std::vector<RowCounts> sizes, exchange_sizes(options, row_bytes, group));
+  if (!options.by_dispatcher()) return plain_exchanges(sizes, options.width, dtype, group);
+  return dispatched_exchanges(sizes, options.routed->experts, options.width, dtype, mesh);
 }
 
-// The dispatch group over all ranks, and buffers that all sizes share.
-class Exchanges {
+// Plain copies, in buffers that all sizes share.
+class Copies {
  public:
-  Exchanges(Communicator& group, const std::vector<RowCounts>& sizes, int64_t width, at::ScalarType dtype)
-      : group_(group), row_bytes_(width * static_cast<int64_t>(c10::elementSize(dtype))) {
-    int64_t rows = 0;
-    for (const RowCounts& size : sizes) rows = std::max({rows, sum(size.sent), sum(size.received)});
-    send_RD_ = at::ones({rows, width}, dtype);
-    received_RD_ = at::ones({rows, width}, dtype);
+  explicit Copies(const std::vector<BenchExchange>& exchanges) {
+    int64_t most = 0;
+    for (const BenchExchange& exchange : exchanges) most = std::max(most, std::ranges::max(exchange.copies));
+    from_ = at::ones({most}, at::kByte);
+    to_ = at::ones_like(from_);
   }
-
-  void run(const RowCounts& size) const {
-    throw_if_error(group_
-                       .all_to_all(send_RD_.narrow(0, 0, sum(size.sent)), size.sent,
-                                   received_RD_.narrow(0, 0, sum(size.received)), size.received)
-                       .wait());
+  void run(const BenchExchange& exchange) const {
+    for (const int64_t bytes : exchange.copies) std::memcpy(to_.data_ptr(), from_.const_data_ptr(), bytes);
   }
-  void copy_from_host(const RowCounts& size) const {
-    std::memcpy(received_RD_.data_ptr(), send_RD_.const_data_ptr(), from_host(size) * row_bytes_);
-  }
-  int64_t bytes(const RowCounts& size) const { return std::max(sum(size.sent), sum(size.received)) * row_bytes_; }
-  int64_t own_bytes(const RowCounts& size) const { return size.own * row_bytes_; }
 
  private:
-  int64_t from_host(const RowCounts& size) const {
-    int64_t rows = 0;
-    for (int rank = 0; rank < group_.size(); ++rank) {
-      if (group_.node_of(rank) == group_.node_of(group_.rank())) rows += size.received[rank];
-    }
-    return rows;
-  }
-
-  Communicator& group_;
-  const int64_t row_bytes_;
-  at::Tensor send_RD_, received_RD_;
+  at::Tensor from_, to_;
 };
 
 struct Timed {
@@ -95,20 +88,45 @@ struct Timed {
   }
 };
 
-// What is known of a size without its times.
-absl::StatusOr<AllToAllSize> weigh(const Exchanges& exchanges, const RowCounts& counts, Recorder& recorder,
-                                   Communicator& world) {
-  AllToAllSize size{.rows = counts.rows};
-  SY_ASSIGN_OR_RETURN(const double most,
-                      reduce_number(world, static_cast<double>(exchanges.bytes(counts)), ReduceOp::kMax));
-  size.bytes = std::llround(most);
+// What is known of a size without its times, once it has run.
+absl::StatusOr<AllToAllSize> weigh(const BenchExchange& exchange, Recorder& recorder, Communicator& world) {
   recorder.record_spans(true);
-  exchanges.run(counts);
+  exchange.run();
   recorder.record_spans(false);
   recorder.take_spans();
-  record_own_bytes(recorder, exchanges.own_bytes(counts));
-  SY_ASSIGN_OR_RETURN(size.tiers, take_tier_bytes(recorder, 1, world));
+  TierBytes moved = take_rank_bytes(recorder);
+  moved.own = exchange.own;
+  AllToAllSize size{.rows = exchange.rows};
+  const int64_t bytes = std::max(moved.node + moved.remote, exchange.received);
+  SY_ASSIGN_OR_RETURN(const double most, reduce_number(world, static_cast<double>(bytes), ReduceOp::kMax));
+  size.bytes = std::llround(most);
+  SY_ASSIGN_OR_RETURN(size.tiers, mean_bytes(moved, 1, world));
   return size;
+}
+
+// Fills in the times of result.sizes, those of `exchanges`.
+absl::Status measure(const std::vector<BenchExchange>& exchanges, int64_t repeats, Communicator& world,
+                     const BenchProgress& progress, AllToAllBench& result) {
+  const Copies copies(exchanges);
+  std::vector<std::pair<Timed, Timed>> timed;  // exchange and memcpy
+  for (const BenchExchange& each : exchanges) {
+    auto& [wire, floor] = timed.emplace_back(Timed{each.run}, Timed{[&] { copies.run(each); }});
+    SY_RETURN_IF_ERROR(wire.choose_calls(world));
+    SY_RETURN_IF_ERROR(floor.choose_calls(world));
+  }
+  for (int64_t i = 0; i < repeats; ++i) {
+    if (progress) progress(i, repeats);
+    for (auto& [wire, floor] : timed) {
+      SY_RETURN_IF_ERROR(wire.time(world));
+      SY_RETURN_IF_ERROR(floor.time(world));
+    }
+  }
+  if (progress) progress(repeats, repeats);
+  for (size_t i = 0; i < timed.size(); ++i) {
+    result.sizes[i].ms = median(timed[i].first.ms);
+    result.sizes[i].floor_ms = median(timed[i].second.ms);
+  }
+  return absl::OkStatus();
 }
 
 std::optional<AlphaBeta> fit(const std::vector<AllToAllSize>& sizes) {
@@ -123,37 +141,18 @@ std::optional<AlphaBeta> fit(const std::vector<AllToAllSize>& sizes) {
 
 absl::StatusOr<AllToAllBench> bench_all_to_all(const AllToAllBenchOptions& options, Recorder& recorder,
                                                Communicator& world, const BenchProgress& progress) {
-  const ParallelConfig parallel{.data = world.size(), .expert = world.size()};
-  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
-  Communicator& group = mesh->group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
-  const at::ScalarType dtype = dtype_of(options);
-  const int64_t row_bytes = options.width * static_cast<int64_t>(c10::elementSize(dtype));
-  SY_ASSIGN_OR_RETURN(const std::vector<RowCounts> counts, exchange_sizes(options, row_bytes, group));
-  const Exchanges exchanges(group, counts, options.width, dtype);
-
+  const RunConfig config = config_of(options, world.size());
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   AllToAllBench result;
-  std::vector<std::pair<Timed, Timed>> timed;  // exchange and memcpy
-  for (const RowCounts& each : counts) {
-    SY_ASSIGN_OR_RETURN(AllToAllSize size, weigh(exchanges, each, recorder, world));
-    result.sizes.push_back(size);
-    auto& [wire, floor] =
-        timed.emplace_back(Timed{[&] { exchanges.run(each); }}, Timed{[&] { exchanges.copy_from_host(each); }});
-    SY_RETURN_IF_ERROR(wire.choose_calls(world));
-    SY_RETURN_IF_ERROR(floor.choose_calls(world));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
+                      create_mesh(config, shape, c10::kCPU, world, /*tell=*/{}, &result.by_messages));
+  const at::ScalarType dtype = compute_dtype(config.train.compute_precision());
+  SY_ASSIGN_OR_RETURN(const std::vector<BenchExchange> exchanges, make_exchanges(options, dtype, *mesh));
+  for (const BenchExchange& exchange : exchanges) {
+    SY_ASSIGN_OR_RETURN(result.sizes.emplace_back(), weigh(exchange, recorder, world));
   }
-  for (int64_t i = 0; i < options.repeats; ++i) {
-    if (progress) progress(i, options.repeats);
-    for (auto& [wire, floor] : timed) {
-      SY_RETURN_IF_ERROR(wire.time(world));
-      SY_RETURN_IF_ERROR(floor.time(world));
-    }
-  }
-  if (progress) progress(options.repeats, options.repeats);
-  for (size_t i = 0; i < timed.size(); ++i) {
-    result.sizes[i].ms = median(timed[i].first.ms);
-    result.sizes[i].floor_ms = median(timed[i].second.ms);
-  }
+  SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(c10::kCPU, world));
+  SY_RETURN_IF_ERROR(measure(exchanges, options.repeats, world, progress, result));
   result.model = fit(result.sizes);
   return result;
 }

@@ -12,6 +12,9 @@ struct RoutedRows {
   int64_t tokens = 4096;  // a rank
   int64_t experts = 8, experts_per_token = 2;
   double skew = 0;  // an expert is chosen with probability ~ 1/i^skew for the i-th
+  // Of parallel.dispatcher, but auto: what it does with the rows is timed. Empty: the exchange alone, one way.
+  std::string dispatcher = "";
+  bool shared_memory = true;  // as parallel.shared_memory, of a dispatcher
 };
 
 struct AllToAllBenchOptions {
@@ -21,6 +24,8 @@ struct AllToAllBenchOptions {
   std::optional<RoutedRows> routed = std::nullopt;
   int64_t repeats = 11;
   int64_t seed = 1234;
+
+  bool by_dispatcher() const { return routed && !routed->dispatcher.empty(); }
 };
 
 }  // namespace switchyard

@@ -19,6 +19,10 @@ nlohmann::json asked(const AllToAllBenchOptions& options, const BenchPlace& plac
     json["experts_per_token"] = routed->experts_per_token;
     json["skew"] = routed->skew;
   }
+  if (options.by_dispatcher()) {
+    json["dispatcher"] = options.routed->dispatcher;
+    json["shared_memory"] = options.routed->shared_memory;
+  }
   return json;
 }
 
@@ -32,17 +36,27 @@ std::string header(const AllToAllBenchOptions& options, const BenchPlace& place)
   } else {
     absl::StrAppend(&text, "as many to each other rank\n");
   }
-  absl::StrAppendFormat(&text,
-                        "medians of %d repeats; rows that stay on their rank take no part; a rank: what the one with "
-                        "most sends or receives\n",
-                        options.repeats);
+  absl::StrAppendFormat(&text, "medians of %d repeats; ", options.repeats);
+  if (options.by_dispatcher()) {
+    absl::StrAppend(
+        &text, options.routed->dispatcher,
+        " plans, dispatches and combines rows as they came\n"
+        "a rank: what the one with most sends, out and back; memcpy: a row for every expert of a token, both "
+        "ways, rows that stay too, none of other hosts\n");
+  } else {
+    absl::StrAppend(&text,
+                    "rows that stay on their rank take no part; a rank: what the one with most sends or receives\n");
+  }
   return text;
 }
 
-std::string model_text(const std::optional<AlphaBeta>& model, const BenchPlace& place) {
+std::string model_text(const AllToAllBenchOptions& options, const std::optional<AlphaBeta>& model,
+                       const BenchPlace& place) {
   if (place.ranks() == 1) return "nothing travels on one rank: start more, with mpirun -n\n";
   if (!model) return "too few sizes travel for a model of their time\n";
-  std::string text = absl::StrFormat("v bytes take %.1f us + v x %.4f ns", 1e3 * model->alpha, 1e6 * model->beta);
+  std::string text =
+      absl::StrFormat("v bytes%s take %.1f us + v x %.4f ns", options.by_dispatcher() ? ", out and back," : "",
+                      1e3 * model->alpha, 1e6 * model->beta);
   if (model->beta > 0) absl::StrAppendFormat(&text, " (%.2f GB/s)", 1e-6 / model->beta);
   absl::StrAppendFormat(&text,
                         ", by least squares of relative deviations on the medians; their root mean square is %.1f %%\n",
@@ -66,14 +80,19 @@ std::string all_to_all_table(const AllToAllBenchOptions& options, const AllToAll
     if (baseline) absl::StrAppendFormat(&text, " %9.2f", baseline->sizes.at(i).ms / size.ms);
     absl::StrAppend(&text, "\n");
   }
-  absl::StrAppend(&text, "\n", model_text(result.model, place), tiers_text(result.sizes.back().tiers),
-                  ", in the largest\n");
+  absl::StrAppend(&text, "\n", model_text(options, result.model, place), tiers_text(result.sizes.back().tiers),
+                  ", in the largest\npeak memory ", bytes_text(result.memory_bytes), " a rank\n");
+  if (!result.by_messages.empty()) absl::StrAppend(&text, "rows go ", result.by_messages, "\n");
   if (baseline) absl::StrAppend(&text, kRatioNote);
   return text;
 }
 
 std::string all_to_all_json(const AllToAllBenchOptions& options, const AllToAllBench& result, const BenchPlace& place) {
-  nlohmann::json json{{"all-to-all", asked(options, place)}, {"sizes", nlohmann::json::array()}, {"model", nullptr}};
+  nlohmann::json json{{"all-to-all", asked(options, place)},
+                      {"sizes", nlohmann::json::array()},
+                      {"model", nullptr},
+                      {"memory_bytes", result.memory_bytes},
+                      {"by_messages", result.by_messages}};
   for (const AllToAllSize& size : result.sizes) {
     nlohmann::json one{
         {options.routed ? "tokens" : "rows", size.rows}, {"max_bytes", size.bytes},   {"ms", size.ms},

@@ -45,6 +45,7 @@ absl::StatusOr<std::vector<RowCounts>> routed_sizes(const RoutedRows& layer, int
   for (const int64_t chunks : kChunks) {
     if (layer.tokens < chunks) continue;
     RowCounts counts{.rows = layer.tokens / chunks, .sent = std::vector<int64_t>(group.size()), .received = {}};
+    counts.experts_TK = experts_TK.narrow(0, 0, counts.rows);
     for (int64_t slot = 0; slot < counts.rows * layer.experts_per_token; ++slot) {
       ++counts.sent[placement.owner[experts[slot]]];
     }
@@ -62,6 +63,14 @@ absl::Status check(const AllToAllBenchOptions& options) {
 }
 
 }  // namespace
+
+int64_t rows_on_host(const std::vector<int64_t>& rows, const Communicator& group) {
+  int64_t sum = 0;
+  for (int rank = 0; rank < group.size(); ++rank) {
+    if (group.node_of(rank) == group.node_of(group.rank())) sum += rows[rank];
+  }
+  return sum;
+}
 
 absl::StatusOr<std::vector<RowCounts>> exchange_sizes(const AllToAllBenchOptions& options, int64_t row_bytes,
                                                       Communicator& group) {

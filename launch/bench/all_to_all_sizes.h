@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
 #include <absl/status/statusor.h>
 
 #include "launch/bench/all_to_all_options.h"
@@ -15,8 +16,12 @@ namespace switchyard {
 struct RowCounts {
   int64_t rows = 0;                     // to each other rank or, of routed ones, of how many tokens
   std::vector<int64_t> sent, received;  // by rank; none to itself
-  int64_t own = 0;                      // stay on the rank and take no part
+  int64_t own = 0;                      // stay on the rank
+  at::Tensor experts_TK = {};           // int64, where the tokens go; undefined: rows are not routed
 };
+
+// Of rows by rank, those of the ranks on this one's host.
+int64_t rows_on_host(const std::vector<int64_t>& rows, const Communicator& group);
 
 // Even counts grow fourfold until a rank would send more than this.
 inline constexpr int64_t kMostBytes = 64 << 20;

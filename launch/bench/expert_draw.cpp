@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "runtime/numerics/precision.h"
+
 namespace switchyard {
 
 // Gumbel's trick: the K largest of log-probability + noise.
@@ -11,6 +13,13 @@ at::Tensor draw_experts(int64_t tokens, int64_t experts, int64_t experts_per_tok
   const at::Tensor noise_TE =
       at::rand({tokens, experts}, at::detail::createCPUGenerator(seed), at::kDouble).log().neg().log().neg();
   return std::get<1>((log_E + noise_TE).topk(experts_per_token));
+}
+
+Routing routing_to(const at::Tensor& experts_TK, at::ScalarType dtype) {
+  const int64_t slots = experts_TK.numel(), k = experts_TK.size(1);
+  return {.offsets = at::arange(0, slots + 1, k, at::kLong),
+          .experts = experts_TK.reshape({-1}).contiguous(),
+          .weights = at::ones({slots}, accumulate_dtype(dtype))};
 }
 
 }  // namespace switchyard

@@ -12,11 +12,9 @@
 #include "launch/bench/own_rows.h"
 #include "launch/bench/products_floor.h"
 #include "launch/bench/time_split.h"
-#include "launch/config/run_config.h"
 #include "launch/trace/mixture_spans.h"
 #include "launch/train/assemble.h"
 #include "launch/train/create_mesh.h"
-#include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
@@ -28,12 +26,6 @@ namespace {
 
 constexpr int64_t kVocabulary = 64;  // of a model around the layer, which is not used
 constexpr int64_t kSequence = 512;
-
-at::ScalarType dtype_of(const LayerBenchOptions& options) {
-  TrainConfig config;
-  config.precision = options.precision;
-  return compute_dtype(config.compute_precision());
-}
 
 DecoderConfig model_of(const LayerBenchOptions& options) {
   DecoderConfig config;
@@ -50,21 +42,37 @@ DecoderConfig model_of(const LayerBenchOptions& options) {
   return config;
 }
 
+// A run in which a rank has as many tokens at once, by which chunks are chosen.
+RunConfig config_of(const LayerBenchOptions& options, int ranks) {
+  RunConfig config;
+  config.model = model_of(options);
+  config.data.sequence = options.tokens;
+  config.train.global_batch = ranks;
+  config.train.precision = options.precision;
+  config.parallel = {.data = ranks,
+                     .expert = ranks / options.expert_tensor,
+                     .expert_tensor = options.expert_tensor,
+                     .dispatcher = options.dispatcher,
+                     .dispatch_chunks = options.chunks,
+                     .shared_memory = options.shared_memory};
+  return config;
+}
+
 // One layer with its gradients, and the rows that it works on.
 class Layer {
  public:
-  Layer(const LayerBenchOptions& options, const Mesh& mesh, Recorder& recorder)
+  Layer(const LayerBenchOptions& options, at::ScalarType dtype, const Mesh& mesh, Recorder& recorder)
       : options_(options),
         mesh_(mesh),
-        model_(assemble(model_of(options), kVocabulary, dtype_of(options), Recompute::kNone,
-                        static_cast<uint64_t>(options.seed), mesh, record_own_rows(recorder, options.experts, mesh))),
+        model_(assemble(model_of(options), kVocabulary, dtype, Recompute::kNone, static_cast<uint64_t>(options.seed),
+                        mesh, record_own_rows(recorder, options.experts, mesh))),
         layer_(*model_->moe_layers().begin()->second) {
     initialise_values(model_->parameters(), static_cast<uint64_t>(options.seed));
     attach_plain_gradients(layer_.parameters());
     const int rank = mesh.world().rank();
     const at::Generator random = at::detail::createCPUGenerator(static_cast<uint64_t>(options.seed + rank));
-    x_tD_ = at::randn({options.tokens, options.width}, random, dtype_of(options)).set_requires_grad(true);
-    g_tD_ = at::randn({options.tokens, options.width}, random, dtype_of(options));
+    x_tD_ = at::randn({options.tokens, options.width}, random, dtype).set_requires_grad(true);
+    g_tD_ = at::randn({options.tokens, options.width}, random, dtype);
     context_ = {.tokens = at::randint(kVocabulary, {options.tokens}, random, at::kLong),
                 .tags = {},
                 .sequence = kSequence,
@@ -98,11 +106,10 @@ class Layer {
  private:
   Choice draw() const {
     const int64_t tokens = options_.tokens, k = options_.experts_per_token;
-    const at::Tensor experts_TK = draw_experts(tokens, options_.experts, k, options_.skew,
-                                               static_cast<uint64_t>(options_.seed + mesh_.world().rank()));
-    return {.offsets = at::arange(0, tokens * k + 1, k, at::kLong),
-            .experts = experts_TK.reshape({-1}).contiguous(),
-            .kept = {}};
+    const Routing routing = routing_to(draw_experts(tokens, options_.experts, k, options_.skew,
+                                                    static_cast<uint64_t>(options_.seed + mesh_.world().rank())),
+                                       x_tD_.scalar_type());
+    return {.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
   }
 
   const LayerBenchOptions& options_;
@@ -151,6 +158,7 @@ std::vector<WeightProduct> floor_products(const LayerBenchOptions& options, cons
 // By span; other backward functions are the router's, which has many kinds.
 std::string part_of(std::span<const std::string_view> names) {
   const std::string_view part = mixture_part(names.back());
+  if (part == "experts") return is_activation(names.back()) ? "activation" : "products";
   if (!part.empty()) return std::string(part);
   return names.back().ends_with(" backward") ? "route" : "";
 }
@@ -175,33 +183,30 @@ absl::Status check(const LayerBenchOptions& options, Communicator& world) {
 }  // namespace
 
 const std::vector<std::string>& layer_parts() {
-  static const std::vector<std::string> parts = {"route", "permute", "wire", "experts", "combine", "rest"};
+  static const std::vector<std::string> parts = {"route",      "permute", "wire", "products",
+                                                 "activation", "combine", "rest"};
   return parts;
 }
 
 absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world,
                                        const BenchProgress& progress) {
   SY_RETURN_IF_ERROR(agree(world, check(options, world)));
-  const ParallelConfig parallel{.data = world.size(),
-                                .expert = world.size() / options.expert_tensor,
-                                .expert_tensor = options.expert_tensor,
-                                .dispatcher = options.dispatcher,
-                                .dispatch_chunks = options.chunks};
-  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(parallel, world.size(), 1, 1)));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
-  SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
+  const RunConfig config = config_of(options, world.size());
+  const at::ScalarType dtype = compute_dtype(config.train.compute_precision());
+  SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   LayerBench result;
-  if (options.shared_memory) {
-    SY_ASSIGN_OR_RETURN(result.by_messages, share_memory(*mesh));
-  }
-  Layer layer(options, *mesh, recorder);
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
+                      create_mesh(config, shape, c10::kCPU, world, /*tell=*/{}, &result.by_messages));
+  result.dispatcher = dispatcher_name(mesh->shape().dispatcher);
+  result.chunks = mesh->shape().dispatch_chunks;
+  Layer layer(options, dtype, *mesh, recorder);
   layer.forward();
   layer.backward();
   SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(c10::kCPU, world));
 
   const std::vector<WeightProduct> products = floor_products(options, layer);
   result.gflops = flops_of(products) / 1e9;
-  ProductsFloor floor(products, dtype_of(options));
+  ProductsFloor floor(products, dtype);
   floor.run();
   std::vector<double> forward, backward, whole, alone;
   double own_ms = 0, own_floor_ms = 0;
@@ -220,7 +225,7 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   result.backward_ms = median(backward);
   result.ms = median(whole);
   result.floor_ms = median(alone);
-  SY_ASSIGN_OR_RETURN(result.peak_gflops, peak_gflops(at::dtype(dtype_of(options)), world));
+  SY_ASSIGN_OR_RETURN(result.peak_gflops, peak_gflops(at::dtype(dtype), world));
 
   const std::vector<int64_t>& slots = layer.slots();
   const auto all = static_cast<double>(std::accumulate(slots.begin(), slots.end(), int64_t{0}));

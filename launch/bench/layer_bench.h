@@ -25,11 +25,14 @@ struct LayerBench {
   double gflops = 0;       // of these products, per repeat
   double peak_gflops = 0;  // per second and rank: the best of one large product while the other ranks try as well
   // Where forward and backward are, means over repeats and ranks, by layer_parts().
-  std::map<std::string, double> split_ms;
+  std::map<std::string, double> split_ms = {};
   // What a rank (mean) gives to experts and gets back, both ways, per repeat, the counts of rows among it.
-  TierBytes bytes;
+  TierBytes bytes = {};
   double load_imbalance = 0;  // slots of the expert with most over the mean
   int64_t memory_bytes = 0;   // peak of the process that has most, with one layer that has run once
+  // What dispatched, as it was asked for or as auto settled it here.
+  std::string dispatcher = "all_to_all";
+  int chunks = 1;
   // Why rows go by messages within hosts too; empty where memory is shared or was not asked for.
   std::string by_messages = {};
 
@@ -38,8 +41,8 @@ struct LayerBench {
 };
 
 // Parts of split_ms: "route" (gate, choice, losses, and every backward function that is no other's), "permute" (rows
-// into the order of experts and back), "wire" (as split_time has it), "experts" (products and activation), "combine"
-// (weighted sums), "rest".
+// into the order of experts and back), "wire" (as split_time has it), "products" (the experts', with all that is no
+// activation), "activation" (theirs), "combine" (weighted sums), "rest".
 const std::vector<std::string>& layer_parts();
 
 // Collective over `world`, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".

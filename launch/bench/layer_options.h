@@ -10,8 +10,8 @@ struct LayerBenchOptions {
   int64_t tokens = 4096;  // a rank
   int64_t width = 512, expert_width = 2048;
   int64_t experts = 8, experts_per_token = 2;
-  std::string dispatcher = "all_to_all";  // of parallel.dispatcher, but auto
-  int chunks = 1;                         // as parallel.dispatch_chunks
+  std::string dispatcher = "all_to_all";  // as parallel.dispatcher
+  int chunks = 1;                         // as parallel.dispatch_chunks; 0: auto
   bool shared_memory = true;              // as parallel.shared_memory
   std::string activation = "swiglu";      // swiglu, gelu, relu
   std::string router = "softmax";

@@ -18,7 +18,8 @@ std::string layer_table(const LayerBenchOptions& options, const LayerBench& resu
 // One object: what was asked, what was found.
 std::string layer_json(const LayerBenchOptions& options, const LayerBench& result, const BenchPlace& place);
 
-// Of what layer_json wrote to a file, the times. Errors as read_baseline's, where it is of another layer or place.
+// Of what layer_json wrote to a file, the times and what dispatched. Errors as read_baseline's, where it is of another
+// layer or place.
 absl::StatusOr<LayerBench> read_layer_baseline(const std::string& path, const LayerBenchOptions& options,
                                                const BenchPlace& place);
 

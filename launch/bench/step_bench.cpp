@@ -75,9 +75,11 @@ absl::StatusOr<StepBench> bench_step(const StepBenchOptions& options, Recorder& 
                                      const BenchProgress& progress) try {
   const RunConfig& config = options.config;
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, create_mesh(config, shape, c10::kCPU, world));
+  StepBench result{.tokens = config.train.global_batch * config.data.sequence};
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
+                      create_mesh(config, shape, c10::kCPU, world, /*tell=*/{}, &result.by_messages));
+  result.shape = mesh->shape();
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Job> job, start_job(options, *mesh, recorder));
-  StepBench result{.tokens = config.train.global_batch * config.data.sequence, .shape = mesh->shape()};
   result.gflops = flops_per_token(config.model, options.vocabulary, config.data.sequence) *
                   static_cast<double>(result.tokens) / world.size() / 1e9;
   for (int64_t i = 0; i < kWarmUpSteps; ++i) step(*job);

@@ -18,17 +18,27 @@ void record_own_bytes(Recorder& recorder, int64_t bytes) {
   recorder.scalar(kOwnBytes, static_cast<double>(bytes), Fold::kSum);
 }
 
-absl::StatusOr<TierBytes> take_tier_bytes(Recorder& recorder, int64_t repeats, Communicator& world) {
+TierBytes take_rank_bytes(Recorder& recorder) {
   std::map<std::string, double> sums = recorder.take_scalars();
-  const auto mean = [&](const char* tier) -> absl::StatusOr<int64_t> {
-    SY_ASSIGN_OR_RETURN(const double all, reduce_number(world, sums[tier], ReduceOp::kSum));
-    return std::llround(all / static_cast<double>(repeats) / world.size());
+  return {.own = std::llround(sums[kOwnBytes]),
+          .node = std::llround(sums[kNodeBytes]),
+          .remote = std::llround(sums[kRemoteBytes])};
+}
+
+absl::StatusOr<TierBytes> mean_bytes(const TierBytes& all, int64_t repeats, Communicator& world) {
+  const auto mean = [&](int64_t bytes) -> absl::StatusOr<int64_t> {
+    SY_ASSIGN_OR_RETURN(const double sum, reduce_number(world, static_cast<double>(bytes), ReduceOp::kSum));
+    return std::llround(sum / static_cast<double>(repeats) / world.size());
   };
   TierBytes bytes;
-  SY_ASSIGN_OR_RETURN(bytes.own, mean(kOwnBytes));
-  SY_ASSIGN_OR_RETURN(bytes.node, mean(kNodeBytes));
-  SY_ASSIGN_OR_RETURN(bytes.remote, mean(kRemoteBytes));
+  SY_ASSIGN_OR_RETURN(bytes.own, mean(all.own));
+  SY_ASSIGN_OR_RETURN(bytes.node, mean(all.node));
+  SY_ASSIGN_OR_RETURN(bytes.remote, mean(all.remote));
   return bytes;
+}
+
+absl::StatusOr<TierBytes> take_tier_bytes(Recorder& recorder, int64_t repeats, Communicator& world) {
+  return mean_bytes(take_rank_bytes(recorder), repeats, world);
 }
 
 }  // namespace switchyard

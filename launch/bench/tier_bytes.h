@@ -19,8 +19,11 @@ struct TierBytes {
 // Adds to what stays on this rank, which no wire tells; the wires tell the rest where record_bytes observes them.
 void record_own_bytes(Recorder& recorder, int64_t bytes);
 
-// The mean over ranks of what `recorder` was told of a repeat, of `repeats`; it starts anew. Collective over `world`;
-// kCommunication.
+// What `recorder` was told on this rank; it starts anew.
+TierBytes take_rank_bytes(Recorder& recorder);
+// The mean over the ranks of a repeat, where `all` is what `repeats` moved. Collective over `world`; kCommunication.
+absl::StatusOr<TierBytes> mean_bytes(const TierBytes& all, int64_t repeats, Communicator& world);
+// Both.
 absl::StatusOr<TierBytes> take_tier_bytes(Recorder& recorder, int64_t repeats, Communicator& world);
 
 }  // namespace switchyard

@@ -14,15 +14,16 @@ namespace {
 
 constexpr char kAbout[] =
     "The exchange of rows that carries tokens to experts, alone: its time and bandwidth over sizes beside a memcpy of "
-    "the same bytes on the same cores, and what it comes to as a latency and a time for each byte. Without --tokens, "
-    "as "
-    "many rows to each other rank, from one row on to 64 MiB a rank; with it, the rows of a layer with so many tokens "
-    "a rank, whole and in chunks.";
+    "such rows on the same cores, and what it comes to as a latency and a time for each byte. Without --tokens, "
+    "as many rows to each other rank, from one row on to 64 MiB a rank; with it, the rows of a layer with so many "
+    "tokens a rank, whole and in chunks. With --dispatcher, what that does with these rows, out and back: plan, "
+    "dispatch, and combine of them as they came, without experts and gradients.";
 
 constexpr char kExamples[] = R"(Examples:
   mpirun -n 2 switchyard bench all-to-all
   mpirun -n 8 --hostfile hosts switchyard bench all-to-all --width 2048
   mpirun -n 4 switchyard bench all-to-all --tokens 4096 --experts 64 --experts-per-token 8 --skew zipf:1.2
+  mpirun -n 4 switchyard bench all-to-all --tokens 4096 --dispatcher deduplicated
   mpirun -n 2 switchyard bench all-to-all --json > before.json
   mpirun -n 2 switchyard bench all-to-all --baseline before.json)";
 
@@ -75,6 +76,14 @@ void add_bench_all_to_all(CLI::App& bench, Command& command) {
   all_to_all
       ->add_option("--skew", arguments->skew, "Draw the experts unevenly: zipf:1.2 is 1/i^1.2 for the i-th of them")
       ->needs(tokens);
+  CLI::Option* dispatcher = all_to_all
+                                ->add_option("--dispatcher", routed.dispatcher,
+                                             "all_to_all, deduplicated or hierarchical, as in parallel.dispatcher")
+                                ->check(CLI::IsMember({"all_to_all", "deduplicated", "hierarchical"}))
+                                ->needs(tokens);
+  all_to_all->add_option("--shared-memory", routed.shared_memory, "As parallel.shared_memory")
+      ->capture_default_str()
+      ->needs(dispatcher);
   add_bench_arguments(*all_to_all, arguments->bench);
   all_to_all->footer(kExamples);
   all_to_all->callback([&command, arguments, tokens] {

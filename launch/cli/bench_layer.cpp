@@ -18,9 +18,16 @@ constexpr char kAbout[] =
 
 constexpr char kExamples[] = R"(Examples:
   switchyard bench layer
+  mpirun -n 4 switchyard bench layer --dispatcher auto --chunks auto
   mpirun -n 2 switchyard bench layer --experts 64 --experts-per-token 8 --expert-width 256 --skew zipf:1.2
   mpirun -n 2 switchyard bench layer --precision fp32 --json > before.json
   mpirun -n 2 switchyard bench layer --precision fp32 --baseline before.json)";
+
+// As configs have it. Empty: that is no error.
+std::string auto_to_zero(std::string& chunks) {
+  if (chunks == "auto") chunks = "0";
+  return "";
+}
 
 struct Arguments {
   LayerBenchOptions layer;
@@ -60,11 +67,12 @@ void add_bench_layer(CLI::App& bench, Command& command) {
   add_size(*layer, "--repeats", options.repeats, "How often it is measured; medians are shown");
   layer
       ->add_option("--dispatcher", options.dispatcher,
-                   "all_to_all, deduplicated or hierarchical, as in parallel.dispatcher")
-      ->check(CLI::IsMember({"all_to_all", "deduplicated", "hierarchical"}))
+                   "all_to_all, deduplicated, hierarchical or auto, as in parallel.dispatcher")
+      ->check(CLI::IsMember({"all_to_all", "deduplicated", "hierarchical", "auto"}))
       ->capture_default_str();
-  layer->add_option("--chunks", options.chunks, "As parallel.dispatch_chunks")
-      ->check(CLI::PositiveNumber)
+  layer->add_option("--chunks", options.chunks, "As parallel.dispatch_chunks: a number or auto")
+      ->transform(CLI::Validator(auto_to_zero, ""))
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   layer->add_option("--shared-memory", options.shared_memory, "As parallel.shared_memory")->capture_default_str();
   layer->add_option("--activation", options.activation, "Of the experts: swiglu, gelu or relu")

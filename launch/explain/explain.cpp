@@ -155,7 +155,10 @@ absl::Status explain(const ExplainOptions& options, Communicator& world) try {
   SY_ASSIGN_OR_RETURN(const Tokenizer tokenizer, agree(world, Tokenizer::load(config.data.tokenizer)));
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   if (config.run.threads > 0) at::set_num_threads(config.run.threads);
-  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh, create_mesh(config, shape, c10::kCPU, world));
+  SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
+                      create_mesh(config, shape, c10::kCPU, world, [&](const std::string& line) {
+                        if (world.rank() == 0) std::cerr << line << "\n";
+                      }));
 
   Recorder recorder;
   RoutingRecorder routing;

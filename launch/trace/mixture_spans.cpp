@@ -22,8 +22,13 @@ std::string_view mixture_part(std::string_view span) {
       {"EndPlainCombine backward", "combine"},
       {"WeightsOfArrived backward", "combine"},
   };
+  if (is_activation(span)) return "experts";
   const auto part = parts.find(span);
   return part == parts.end() ? std::string_view() : part->second;
+}
+
+bool is_activation(std::string_view span) {
+  return span == "activation" || span == "activation backward";
 }
 
 }  // namespace switchyard

@@ -9,4 +9,7 @@ namespace switchyard {
 // and back), "experts" (products and activation), "combine" (weighted sums); empty: none of them.
 std::string_view mixture_part(std::string_view span);
 
+// Of the spans of "experts", those of the activation; the products are all else.
+bool is_activation(std::string_view span);
+
 }  // namespace switchyard

@@ -37,12 +37,8 @@ absl::StatusOr<DispatcherKind> fastest_dispatcher(const RunConfig& config, const
   return fastest;
 }
 
-}  // namespace
-
-absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
-  return resolve_mesh(config.parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
-}
-
+// Lets the ranks of each host share memory, for dispatchers that write there. Empty, or why rows go by messages: the
+// system does not allow it.
 absl::StatusOr<std::string> share_memory(Mesh& mesh) {
   if (mesh.shape().dispatcher == DispatcherKind::kDeduplicated) return "";
   const absl::Status shared = mesh.share_memory();
@@ -51,14 +47,21 @@ absl::StatusOr<std::string> share_memory(Mesh& mesh) {
   return absl::StrCat("by messages within hosts too: ", shared.message());
 }
 
+}  // namespace
+
+absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
+  return resolve_mesh(config.parallel, ranks, config.model.attention.heads, config.model.attention.kv_heads);
+}
+
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
-                                                  Communicator& world, const Tell& tell) {
+                                                  Communicator& world, const Tell& tell, std::string* by_messages) {
   SY_RETURN_IF_ERROR(agree(world, check_device_support(config.model.moe, device)));
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
   if (config.parallel.shared_memory && config.model.moe.experts > 0 && device.is_cpu()) {
-    SY_ASSIGN_OR_RETURN(const std::string by_messages, share_memory(*mesh));
-    if (tell && !by_messages.empty()) tell(absl::StrCat("dispatch    ", by_messages));
+    SY_ASSIGN_OR_RETURN(const std::string reason, share_memory(*mesh));
+    if (tell && !reason.empty()) tell(absl::StrCat("dispatch    ", reason));
+    if (by_messages) *by_messages = reason;
   }
   const bool by_trial = config.parallel.dispatcher == "auto", by_model = config.parallel.dispatch_chunks == 0;
   if (!(by_trial || by_model) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;

@@ -30,14 +30,17 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(config.run.device, world));
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> wires,
                       connect_devices(device, world, absl::Seconds(config.communication.timeout)));
+  std::optional<Console> console;
+  if (world.rank() == 0) console.emplace(std::cout, false, 0, 0);
+  const auto tell = [&console](const std::string& line) {
+    if (console) console->line(line);
+  };
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
-                      create_mesh(config, shape, device.device, wires ? *wires : world));
+                      create_mesh(config, shape, device.device, wires ? *wires : world, tell));
   Recorder recorder;
   const std::unique_ptr<Job> job = build_job(config, vocabulary, *mesh, device.device, recorder);
   SY_RETURN_IF_ERROR(agree(world, open_data(*job)));
 
-  std::optional<Console> console;
-  if (world.rank() == 0) console.emplace(std::cout, false, 0, 0);
   const std::string resume = config.checkpoint.resume == "never" ? "auto" : config.checkpoint.resume;
   SY_ASSIGN_OR_RETURN(const std::string checkpoint, restore_latest(*job, resume, console ? &*console : nullptr));
   if (checkpoint.empty()) {
@@ -46,11 +49,9 @@ absl::Status evaluate(const RunConfig& config, Communicator& world) {
   }
   SY_ASSIGN_OR_RETURN(const Validation validation, validate(*job));
   const std::string& where = validation.moe.not_finite;
-  if (console && !where.empty()) console->line("warning: " + where);
-  if (console) {
-    console->line(absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, validation.loss,
-                                  std::exp(validation.loss)));
-  }
+  if (!where.empty()) tell("warning: " + where);
+  tell(absl::StrFormat("step=%d validation_loss=%.6f perplexity=%.3f", job->state.step, validation.loss,
+                       std::exp(validation.loss)));
   return absl::OkStatus();
 }
 

@@ -78,7 +78,8 @@ absl::Status build_layout(const VerifyOptions& options, Communicator& world, Lay
   }
   if (options.tamper) options.tamper(layout.injection);
   if (layout.injection.wire) layout.wire = faulty_wire(world, layout.injection.wire);
-  SY_ASSIGN_OR_RETURN(layout.mesh, create_mesh(config, layout.shape, c10::kCPU, layout.wire ? *layout.wire : world));
+  SY_ASSIGN_OR_RETURN(layout.mesh,
+                      create_mesh(config, layout.shape, c10::kCPU, layout.wire ? *layout.wire : world, options.tell));
   Decorators decorators = layout.injection.model;
   decorators.router = [&layout](std::unique_ptr<Router> router) {
     const auto& fault = layout.injection.model.router;

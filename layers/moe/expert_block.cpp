@@ -8,6 +8,7 @@
 #include "layers/ops/grouped_matmul.h"
 #include "layers/ops/matmul.h"
 #include "runtime/base/check.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 namespace {
@@ -73,6 +74,16 @@ at::Tensor room(const at::Tensor& rows_RD, int64_t width, std::span<const int64_
   return at::empty({all ? rows_RD.size(0) : *std::max_element(counts.begin(), counts.end()), width}, rows_RD.options());
 }
 
+// Apart from the products in a split of time.
+void activate(const ExpertBlock& block, const at::Tensor& h_RP, const at::Tensor& activated_RF) {
+  in_span("activation", [&] { activation_forward(block.activation, h_RP, activated_RF); });
+}
+// `g_RF`: the gradient of what was activated, which is computed again in its place.
+void differentiate_activation(const ExpertBlock& block, const at::Tensor& h_RP, const at::Tensor& g_RF,
+                              const at::Tensor& d_RP) {
+  in_span("activation backward", [&] { activation_backward(block.activation, h_RP, g_RF, d_RP, g_RF); });
+}
+
 // Whether it is too large to be found in a core's caches again.
 bool streamed(const at::Tensor& result) {
   constexpr int64_t kBytes = 8 << 20;
@@ -86,7 +97,7 @@ at::Tensor compute_together(const ExpertBlock& block, const at::Tensor& rows_RD,
   const at::Tensor activated_RF = at::empty({rows_RD.size(0), down_EDF.size(2)}, rows_RD.options());
   at::Tensor y_RD = at::empty(rows_RD.sizes(), rows_RD.options());
   grouped_matmul(h_RP, rows_RD, up_EPD, counts, /*transpose_w=*/true);
-  activation_forward(block.activation, h_RP, activated_RF);
+  activate(block, h_RP, activated_RF);
   grouped_matmul(y_RD, activated_RF, down_EDF, counts, /*transpose_w=*/true);
   return y_RD;
 }
@@ -101,7 +112,7 @@ at::Tensor differentiate_together(const ExpertBlock& block, const at::Tensor& ro
   const at::Tensor activated_RF = at::empty({rows_RD.size(0), down_EDF.size(2)}, rows_RD.options());
   const at::Tensor d_RP = at::empty(h_RP.sizes(), h_RP.options());
   grouped_matmul(activated_RF, g_RD, down_EDF, counts, /*transpose_w=*/false);
-  activation_backward(block.activation, h_RP, activated_RF, d_RP, activated_RF);
+  differentiate_activation(block, h_RP, activated_RF, d_RP);
   grouped_weight_gradient(block.down.gradient(), g_RD, activated_RF, counts);
   grouped_weight_gradient(block.up.gradient(), d_RP, rows_RD, counts);
   if (!want_rows) return {};
@@ -126,7 +137,7 @@ at::Tensor compute_block(const ExpertBlock& block, const at::Tensor& rows_RD, st
   for_each_group(counts, [&](int64_t e, int64_t first, int64_t rows) {
     const at::Tensor h = h_RP.narrow(0, keep ? first : 0, rows), a = activated.narrow(0, 0, rows);
     matmul(h, rows_RD.narrow(0, first, rows), of_expert(up_EPD, e), {.transpose_b = true});
-    activation_forward(block.activation, h, a);
+    activate(block, h, a);
     matmul(y_RD.narrow(0, first, rows), a, of_expert(down_EDF, e), {.transpose_b = true, .passing = streamed(y_RD)});
   });
   return y_RD;
@@ -154,7 +165,7 @@ at::Tensor differentiate_block(const ExpertBlock& block, const at::Tensor& rows_
     const at::Tensor h = again.defined() ? again.narrow(0, 0, rows) : h_RP.narrow(0, first, rows);
     if (again.defined()) matmul(h, x, of_expert(up_EPD, e), {.transpose_b = true});
     matmul(a, g, of_expert(down_EDF, e));
-    activation_backward(block.activation, h, a, d_h, a);
+    differentiate_activation(block, h, a, d_h);
     if (sums) sums->add_products(e, x, g, a, d_h);
     if (want_rows) matmul(d_RD.narrow(0, first, rows), d_h, of_expert(up_EPD, e), {.passing = streamed(d_RD)});
   });

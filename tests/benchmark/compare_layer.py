@@ -19,7 +19,7 @@ from commands import last_record, run
 
 COARSE = {"tokens": 4096, "width": 512, "expert-width": 2048, "experts": 8, "experts-per-token": 2}
 FINE = {"tokens": 4096, "width": 512, "expert-width": 256, "experts": 64, "experts-per-token": 8}
-PARTS = ("route", "permute", "wire", "combine")
+PARTS = ("route", "permute", "wire", "activation", "combine")
 
 
 def print_row(*cells):

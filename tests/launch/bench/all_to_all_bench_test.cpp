@@ -1,11 +1,16 @@
 #include "launch/bench/all_to_all_bench.h"
 
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/bench/all_to_all_sizes.h"
+#include "launch/bench/expert_draw.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "tests/launch/bench/bench_ranks.h"
+#include "tests/support/little_address_space.h"
 
 namespace switchyard {
 namespace {
@@ -35,6 +40,7 @@ TEST(AllToAllBench, SweepsEvenSizesByTier) {
     rows *= 4;
   }
   EXPECT_TRUE(result.model);
+  EXPECT_GT(result.memory_bytes, 0);
 }
 
 TEST(AllToAllBench, OnOneRankNothingTravels) {
@@ -81,6 +87,124 @@ TEST(AllToAllBench, SkewSendsMostRowsToTheFirstRank) {
     EXPECT_GT(world.rank() == 0 ? whole.received[1] : whole.sent[0],
               world.rank() == 0 ? whole.sent[1] : whole.received[0]);
   });
+}
+
+// A rank's two experts get all tokens, so the rows are known.
+AllToAllBenchOptions to_all_experts(const std::string& dispatcher, int ranks) {
+  return {.width = 512,
+          .precision = "fp32",
+          .routed =
+              RoutedRows{.tokens = 32, .experts = 2 * ranks, .experts_per_token = 2 * ranks, .dispatcher = dispatcher},
+          .repeats = 2};
+}
+constexpr int64_t kRow = 512 * 4;
+
+TEST(AllToAllBench, ADispatchersRowsGoOutAndBackInChunks) {
+  const AllToAllBench result = bench(to_all_experts("all_to_all", 2), 2);
+  // Ranks also tell each other how many rows each of two experts gets, in 8 bytes, and where these rows begin on the
+  // way out and on the way back.
+  constexpr int64_t kTold = 3 * 2 * 8;
+  ASSERT_EQ(result.sizes.size(), 5U);  // 16, 8, 4, 2 chunks and the whole
+  for (size_t i = 0; i < 5; ++i) {
+    const AllToAllSize& size = result.sizes[i];
+    const int64_t tokens = 2 << i;
+    EXPECT_EQ(size.rows, tokens);
+    EXPECT_EQ(size.tiers.own, 2 * tokens * 2 * kRow);
+    EXPECT_EQ(size.tiers.node, 2 * tokens * 2 * kRow + kTold);
+    EXPECT_EQ(size.tiers.remote, 0);
+    EXPECT_EQ(size.bytes, size.tiers.node);
+    EXPECT_GT(size.ms, 0);
+    EXPECT_GT(size.floor_ms, 0);
+    EXPECT_TRUE(size.percent_of_floor());
+  }
+  EXPECT_TRUE(result.model);
+  EXPECT_GT(result.memory_bytes, 0);
+  EXPECT_EQ(result.by_messages, "");
+}
+
+TEST(AllToAllBench, ADispatcherOnOneRankLeavesAllRowsThere) {
+  const AllToAllBench result = bench(to_all_experts("all_to_all", 1), 1);
+  EXPECT_EQ(result.sizes.back().tiers.own, 2 * 32 * 2 * kRow);
+  EXPECT_EQ(result.sizes.back().bytes, 0);
+  EXPECT_GT(result.sizes.back().floor_ms, 0);
+  EXPECT_FALSE(result.model);
+}
+
+// Counts, slots and weights travel beside the rows.
+void expect_little_more(int64_t bytes, int64_t rows) {
+  EXPECT_GE(bytes, rows * kRow);
+  EXPECT_LE(static_cast<double>(bytes), 1.02 * static_cast<double>(rows * kRow));
+}
+
+// Four ranks on two hosts, each with two experts that all tokens choose.
+TEST(AllToAllBench, DispatchersSendARowForAnExpertARankOrAHost) {
+  struct Case {
+    const char* dispatcher;
+    int64_t node, remote;  // rows a token, out and back
+  };
+  // Handed on within the host are the tokens of two ranks, each for the two experts of the other one.
+  for (const Case& c : {Case{"all_to_all", 4, 8}, Case{"deduplicated", 2, 4}, Case{"hierarchical", 8, 2}}) {
+    SCOPED_TRACE(c.dispatcher);
+    const AllToAllBench result = bench(to_all_experts(c.dispatcher, 4), 4, {0, 0, 1, 1});
+    const AllToAllSize& whole = result.sizes.back();
+    expect_little_more(whole.tiers.node, 32 * c.node);
+    expect_little_more(whole.tiers.remote, 32 * c.remote);
+    EXPECT_EQ(whole.tiers.own, 2 * 32 * 2 * kRow);  // whatever the dispatcher, a row a slot
+    EXPECT_EQ(whole.bytes, whole.tiers.node + whole.tiers.remote);
+    EXPECT_FALSE(whole.percent_of_floor());
+  }
+}
+
+// Of two ranks, drawn unevenly: how many of this rank's slots are for the other, and how many of its tokens.
+struct Leaving {
+  int64_t slots, tokens;
+};
+Leaving leaving(const RoutedRows& rows, int64_t seed, int rank) {
+  const at::Tensor experts_TK =
+      draw_experts(rows.tokens, rows.experts, rows.experts_per_token, rows.skew, static_cast<uint64_t>(seed + rank));
+  const at::Tensor there_TK = (experts_TK >= rows.experts / 2) == (rank == 0);
+  return {there_TK.sum().item<int64_t>(), there_TK.any(1).sum().item<int64_t>()};
+}
+
+TEST(AllToAllBench, DeduplicatedSendsEachTokenOnce) {
+  AllToAllBenchOptions options = to_all_experts("all_to_all", 2);
+  options.routed = RoutedRows{.tokens = 256, .experts = 16, .experts_per_token = 4, .skew = 0.5};
+  int64_t slots = 0, tokens = 0;  // of both ranks, which is what each of them sends out and back
+  for (const int rank : {0, 1}) {
+    const Leaving one = leaving(*options.routed, options.seed, rank);
+    slots += one.slots;
+    tokens += one.tokens;
+  }
+  ASSERT_LT(tokens, slots);
+  options.routed->dispatcher = "all_to_all";
+  expect_little_more(bench(options, 2).sizes.back().bytes, slots);
+  options.routed->dispatcher = "deduplicated";
+  expect_little_more(bench(options, 2).sizes.back().bytes, tokens);
+}
+
+TEST(AllToAllBench, SharedMemoryMovesTheSameRows) {
+  AllToAllBenchOptions options = to_all_experts("all_to_all", 4);
+  options.routed->experts_per_token = 2;
+  options.routed->skew = 1.2;
+  const AllToAllBench shared = bench(options, 4, {0, 0, 1, 1});
+  options.routed->shared_memory = false;
+  const AllToAllBench sent = bench(options, 4, {0, 0, 1, 1});
+  EXPECT_EQ(sent.by_messages, "");        // as it was asked for
+  constexpr int64_t kPlaces = 2 * 2 * 8;  // where the rows of two experts begin, out and back
+  for (size_t i = 0; i < sent.sizes.size(); ++i) {
+    EXPECT_EQ(shared.sizes[i].tiers.own, sent.sizes[i].tiers.own);
+    EXPECT_EQ(shared.sizes[i].tiers.node, sent.sizes[i].tiers.node + kPlaces);
+    EXPECT_EQ(shared.sizes[i].tiers.remote, sent.sizes[i].tiers.remote);
+    EXPECT_EQ(shared.sizes[i].bytes, sent.sizes[i].bytes + kPlaces);
+  }
+}
+
+TEST(AllToAllBench, SaysWhyRowsGoByMessages) {
+  at::set_num_threads(1);  // threads need addresses too
+  const LittleAddressSpace little;
+  EXPECT_THAT(bench(to_all_experts("all_to_all", 2), 2).by_messages,
+              testing::HasSubstr("no addresses for shared memory"));
+  EXPECT_EQ(bench(to_all_experts("deduplicated", 2), 2).by_messages, "");
 }
 
 TEST(AllToAllBench, RefusesMoreExpertsATokenThanThereAre) {

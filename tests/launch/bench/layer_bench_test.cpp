@@ -68,6 +68,42 @@ TEST(LayerBench, SaysWhyRowsGoByMessages) {
   EXPECT_THAT(bench(small(), 2).by_messages, testing::HasSubstr("no addresses for shared memory"));
 }
 
+TEST(LayerBench, DispatchesAsAsked) {
+  LayerBenchOptions options = small();
+  options.dispatcher = "hierarchical";
+  options.chunks = 2;
+  const LayerBench result = bench(options, 2);
+  EXPECT_EQ(result.dispatcher, "hierarchical");
+  EXPECT_EQ(result.chunks, 2);
+}
+
+TEST(LayerBench, SaysWhatAutoSettledAndMovesItsRows) {
+  LayerBenchOptions options = small();
+  options.dispatcher = "auto";
+  options.chunks = 0;
+  const LayerBench settled = bench(options, 2);
+  EXPECT_THAT(settled.dispatcher, testing::AnyOf("all_to_all", "deduplicated", "hierarchical"));
+  EXPECT_GE(settled.chunks, 1);
+  options.dispatcher = settled.dispatcher;
+  options.chunks = settled.chunks;
+  const LayerBench named = bench(options, 2);
+  EXPECT_EQ(named.dispatcher, settled.dispatcher);
+  EXPECT_EQ(named.chunks, settled.chunks);
+  EXPECT_EQ(named.bytes.own, settled.bytes.own);
+  EXPECT_EQ(named.bytes.node, settled.bytes.node);
+  EXPECT_EQ(named.bytes.remote, settled.bytes.remote);
+}
+
+TEST(LayerBench, AutoCutsNothingWhereRanksShareMemory) {
+  LayerBenchOptions options = small();
+  options.chunks = 0;
+  EXPECT_EQ(bench(options, 2).chunks, 1);
+  options.dispatcher = "auto";
+  const LayerBench alone = bench(options, 1);  // nothing to choose
+  EXPECT_EQ(alone.dispatcher, "all_to_all");
+  EXPECT_EQ(alone.chunks, 1);
+}
+
 TEST(LayerBench, TheFloorIsOfTheBusiestRank) {
   const double row = 6.0 * 32 * (32 + 16) / 1e9;
   LayerBenchOptions options = small();

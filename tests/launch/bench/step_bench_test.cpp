@@ -1,11 +1,14 @@
 #include "launch/bench/step_bench.h"
 
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/bench/step_split.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "tests/launch/bench/bench_ranks.h"
+#include "tests/support/little_address_space.h"
 
 namespace switchyard {
 namespace {
@@ -84,6 +87,15 @@ TEST(StepBench, BytesByTierAreThoseOfTheReduction) {
   const StepBench far = bench(options, 2, {0, 1});
   EXPECT_EQ(far.bytes.node, 0);
   EXPECT_EQ(far.bytes.remote, mean);
+}
+
+TEST(StepBench, SaysWhyRowsGoByMessages) {
+  at::set_num_threads(1);  // threads need addresses too
+  StepBenchOptions options = small();
+  options.config.parallel.expert = 2;
+  EXPECT_EQ(bench(options, 2).by_messages, "");
+  const LittleAddressSpace little;
+  EXPECT_THAT(bench(options, 2).by_messages, testing::HasSubstr("no addresses for shared memory"));
 }
 
 TEST(StepBench, RefusesOnAllRanksWhatCannotRun) {

@@ -54,6 +54,14 @@ TEST(StepReport, SaysHowFastAndWhereTheTimeGoes) {
   EXPECT_EQ(json.at("split_ms").at("forward experts"), 125);
 }
 
+TEST(StepReport, SaysWhyRowsGoByMessages) {
+  EXPECT_THAT(step_table(asked(), found(), place(2), std::nullopt), Not(HasSubstr("rows go")));
+  StepBench unshared = found();
+  unshared.by_messages = "by messages: no room";
+  EXPECT_THAT(step_table(asked(), unshared, place(2), std::nullopt), HasSubstr("\nrows go by messages: no room\n"));
+  EXPECT_EQ(nlohmann::json::parse(step_json(asked(), unshared, place(2))).at("by_messages"), unshared.by_messages);
+}
+
 TEST(StepReport, ComparesLayoutsOfOneModel) {
   const TemporaryFolder folder;
   const std::string path = folder / "before.json";

@@ -47,5 +47,17 @@ TEST(StepSplit, NamesPartsAndCountsWhatIsWaitedFor) {
   }
 }
 
+TEST(StepSplit, ActivationsAreOfTheExperts) {
+  const std::vector<Span> spans{{"activation", "compute", 2 * kMs, 3 * kMs},
+                                {"experts", "compute", 1 * kMs, 4 * kMs},
+                                {"forward", "compute", 0, 5 * kMs},
+                                {"activation backward", "compute", 7 * kMs, 9 * kMs},
+                                {"ExpertsFunction backward", "compute", 6 * kMs, 10 * kMs},
+                                {"backward", "compute", 5 * kMs, 10 * kMs}};
+  const std::map<std::string, double> expected{
+      {"forward experts", 3}, {"forward rest", 2}, {"backward experts", 4}, {"backward rest", 1}};
+  EXPECT_EQ(split_steps(spans), expected);
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -45,6 +45,38 @@ TEST_F(CommandLine, BenchAllToAllComparesWithItsOwnJson) {
   EXPECT_EQ(errors_in(other.err), 1);
 }
 
+TEST_F(CommandLine, BenchAllToAllTimesADispatcher) {
+  const Outcome json =
+      run_ranks(2, "bench all-to-all --tokens 64 --experts-per-token 8 --repeats 1 --dispatcher deduplicated --json");
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto parsed = nlohmann::json::parse(json.out, nullptr, false);
+  ASSERT_FALSE(parsed.is_discarded()) << json.out;
+  EXPECT_EQ(parsed["all-to-all"]["dispatcher"], "deduplicated");
+  // A row for each token, out and back, of 512 numbers of two bytes, and what goes with it for four experts.
+  const int64_t rows = 2 * 64 * 512 * 2, sent = parsed["sizes"].back()["bytes"]["same_node"];
+  EXPECT_GE(sent, rows);
+  EXPECT_LT(sent, rows + rows / 10);
+  EXPECT_EQ(parsed["by_messages"], "");
+  EXPECT_GT(parsed["memory_bytes"], 0);
+}
+
+TEST_F(CommandLine, BenchLayerSettlesWhatIsLeftToAuto) {
+  const std::string bench =
+      "bench layer --tokens 32 --width 16 --expert-width 16 --repeats 1 --dispatcher auto --chunks auto ";
+  const Outcome json = run_ranks(2, bench + "--json");
+  ASSERT_EQ(json.code, 0) << json.err;
+  const auto parsed = nlohmann::json::parse(json.out, nullptr, false);
+  ASSERT_FALSE(parsed.is_discarded()) << json.out;
+  EXPECT_EQ(parsed["layer"]["dispatcher"], "auto");
+  EXPECT_EQ(parsed["layer"]["chunks"], "auto");
+  EXPECT_NE(parsed["dispatcher"], "auto");
+  EXPECT_GE(parsed["chunks"], 1);
+  const Outcome table = run_ranks(2, bench + "--baseline " + file("before.json", json.out));
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_THAT(table.out, HasSubstr(", as auto settled it; 32 tokens a rank"));
+  EXPECT_THAT(table.out, HasSubstr("x: times as fast as the baseline"));
+}
+
 TEST_F(CommandLine, BenchStepWritesNothingButItsResult) {
   const std::string bench = "bench step " + file("x.yaml", kSmallConfig) + " run.dir=" + folder_ + "/run --repeats 2 ";
   const Outcome json = run_ranks(2, bench + "--json");
@@ -70,6 +102,11 @@ TEST_F(CommandLine, BenchRefusesWhatItCannotMeasure) {
   refused("all-to-all --tokens 8 --skew flat", 64, "give zipf:EXPONENT");
   refused("all-to-all --skew zipf:1.2", 64, "--tokens");
   refused("all-to-all --tokens 8 --experts 2 --experts-per-token 3", 78, "more than the 2 of --experts");
+  refused("all-to-all --dispatcher all_to_all", 64, "--tokens");
+  refused("all-to-all --tokens 8 --dispatcher auto", 64, "--dispatcher");
+  refused("all-to-all --tokens 8 --shared-memory false", 64, "--dispatcher");
+  refused("layer --chunks few", 64, "--chunks");
+  refused("layer --dispatcher fastest", 64, "--dispatcher");
   refused("all-to-all --baseline none.json", 66, "none.json");
   refused("step " + folder_ + "/none.yaml", 66, "none.yaml");
   const std::string config = file("x.yaml", kSmallConfig);

@@ -85,9 +85,10 @@ TEST_F(StepTraceTest, ShowsWhatEveryRankDidInTheStepsAskedFor) {
       EXPECT_TRUE(names.contains(name)) << name;
     }
     // What splits of time take for a mixture's is what it calls itself.
-    for (const char* name : {"route", "ChooseFunction backward", "GateFunction backward", "dispatch",
-                             "BeginDispatch backward", "EndDispatch backward", "experts", "ExpertsFunction backward",
-                             "combine", "BeginCombine backward", "EndCombine backward"}) {
+    for (const char* name :
+         {"route", "ChooseFunction backward", "GateFunction backward", "dispatch", "BeginDispatch backward",
+          "EndDispatch backward", "experts", "activation", "ExpertsFunction backward", "activation backward", "combine",
+          "BeginCombine backward", "EndCombine backward"}) {
       EXPECT_TRUE(names.contains(name)) << name;
       EXPECT_FALSE(mixture_part(name).empty()) << name;
     }

@@ -10,11 +10,14 @@
 #include "runtime/base/status.h"
 #include "tests/launch/data/data_testing.h"
 #include "tests/launch/train/resume_testing.h"
+#include "tests/support/little_address_space.h"
 
 namespace switchyard {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 class ValidationTest : public ResumeTest {
  protected:
@@ -75,6 +78,20 @@ TEST_F(ValidationTest, HeldOutDataNeedsNoTags) {
   RunConfig given = config("run", {"model.moe.router.kind=supervised", "model.moe.router.labels=2", "train.steps=2"});
   given.data.train = tagged("two", 1);
   expect_done(given, 2);
+}
+
+TEST_F(ValidationTest, EvaluateSaysWhyRowsGoByMessages) {
+  const RunConfig given = config("run", {"parallel.expert=2", "train.steps=2", "checkpoint.every=2"});
+  expect_done(given, 2);
+  const auto printed = [&] {
+    testing::internal::CaptureStdout();
+    const absl::Status status = evaluate_on(given, 2);
+    EXPECT_TRUE(status.ok()) << status;
+    return testing::internal::GetCapturedStdout();
+  };
+  EXPECT_THAT(printed(), AllOf(HasSubstr("validation_loss="), Not(HasSubstr("by messages"))));
+  const LittleAddressSpace little;
+  EXPECT_THAT(printed(), HasSubstr("dispatch    by messages within hosts too: no addresses for shared memory"));
 }
 
 // The first step is fine and leaves weights whose products overflow.
