@@ -66,6 +66,8 @@ class Book {
     return begin;
   }
   void give_back(int64_t begin) { taken_.erase(begin); }
+  // Of the last byte in use.
+  int64_t end() const { return taken_.empty() ? 0 : taken_.rbegin()->second; }
 
  private:
   std::map<int64_t, int64_t> taken_;  // begin and end, ascending
@@ -117,6 +119,7 @@ class SharedMemory::Segments {
   // Of this rank's segment; rows of `row_bytes` begin at multiples of them, counted from the first segment.
   char* allocate(int64_t bytes, int64_t row_bytes) {
     const std::lock_guard lock(mutex_);
+    if (++allocations_ % kRecent == 0) shrink();
     const int64_t begin = book_.take(bytes, rank_ * reserved_, std::lcm(row_bytes, kAlignment));
     if (begin + bytes > size_) {
       const int64_t size = rounded_up(begin + bytes, kGrowth);
@@ -126,6 +129,8 @@ class SharedMemory::Segments {
       }
       size_ = size;
     }
+    most_ = std::max(most_, begin + bytes);
+    held_ = std::max(held_, rounded_up(begin + bytes, kGrowth));
     return base_ + rank_ * reserved_ + begin;
   }
   void release(char* data) {
@@ -141,6 +146,16 @@ class SharedMemory::Segments {
   int64_t bytes() const { return ranks_ * reserved_; }
 
  private:
+  // To what was in use since the last time, if that is little: other ranks touch only what is in use, so none has to
+  // know. Half of it is worth the pages that are cleared again where more is needed later. The file keeps its length,
+  // and MPI, which may have shown the pages to a network card, watches madvise as it does not ftruncate.
+  void shrink() {
+    const int64_t held = rounded_up(most_, kGrowth);
+    char* const begin = base_ + rank_ * reserved_ + held;
+    if (held <= held_ / 2 && ::madvise(begin, held_ - held, MADV_REMOVE) == 0) held_ = held;
+    most_ = book_.end();
+  }
+
   static std::string identity(int file) {
     struct stat status {};
     return ::fstat(file, &status) == 0 ? absl::StrCat(status.st_dev, ":", status.st_ino) : "none";
@@ -154,6 +169,9 @@ class SharedMemory::Segments {
   std::mutex mutex_;  // of the rest: tensors may go in any thread
   Book book_;
   int64_t size_ = 0;  // of this rank's file
+  int64_t held_ = 0;  // of it, what may have pages
+  int64_t most_ = 0;  // end of what was in use since the last shrink()
+  int64_t allocations_ = 0;
 };
 
 absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::create(Communicator& group) {

@@ -21,9 +21,12 @@ class SharedMemory {
   // not let them map each other's memory.
   static absl::StatusOr<std::unique_ptr<SharedMemory>> create(Communicator& group);
 
-  // Uninitialised [rows, width] on the host, in this rank's segment, which grows to what is in use at once and keeps
-  // that; freed with the last reference to the tensor. Aligned to 64 bytes. Throws std::bad_alloc without addresses; a
-  // host without memory is met where pages are first written.
+  // Every so many allocations, a segment gives back what they have not needed, where that is at least half of it.
+  static constexpr int64_t kRecent = 1 << 14;
+
+  // Uninitialised [rows, width] on the host, in this rank's segment, which grows to what is in use at once; freed with
+  // the last reference to the tensor. Aligned to 64 bytes. Throws std::bad_alloc without addresses; a host without
+  // memory is met where pages are first written.
   at::Tensor allocate(int64_t rows, int64_t width, const at::TensorOptions& options) const;
 
   // All segments as one matrix of such rows, to be touched only where tensors are. The row of it at which a tensor from

@@ -1,8 +1,11 @@
 // How shared memory is handed out; that ranks meet in it is one of the bodies.
 #include "runtime/comm/shared_memory.h"
 
+#include <filesystem>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "runtime/base/status.h"
 #include "tests/support/little_address_space.h"
@@ -32,6 +35,66 @@ TEST(SharedMemory, GrowsToWhatIsInUseAtOnce) {
     }
     EXPECT_TRUE(kept.eq(5).all().item<bool>());
     EXPECT_EQ(memory->allocate(0, 4, at::kFloat).numel(), 0);
+  });
+}
+
+constexpr int64_t kLarge = int64_t{192} << 20;
+
+at::Tensor large(const SharedMemory& memory) {
+  return memory.allocate(kLarge / 4096, 1024, at::kFloat);
+}
+
+void allocate_little(const SharedMemory& memory, int64_t times) {
+  for (int64_t i = 0; i < times; ++i) memory.allocate(5, 8, at::kFloat);
+}
+
+// By all segments of this process, of the system's memory.
+int64_t held_bytes() {
+  int64_t bytes = 0;
+  for (const auto& file : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;  // such as the iterator's own, by and by
+    const std::string name = std::filesystem::read_symlink(file.path(), closed);
+    struct stat status {};
+    if (name.starts_with("/memfd:switchyard") && ::stat(file.path().c_str(), &status) == 0) {
+      bytes += status.st_blocks * 512;
+    }
+  }
+  return bytes;
+}
+
+TEST(SharedMemory, GivesBackWhatItHasNotNeededForLong) {
+  run_ranks(1, [](Communicator& world) {
+    const auto memory = value_or_throw(SharedMemory::create(world));
+    const at::Tensor kept = memory->allocate(3, 7, at::kFloat).fill_(5);
+    large(*memory).fill_(1);
+    EXPECT_GE(held_bytes(), kLarge);
+    allocate_little(*memory, 2 * SharedMemory::kRecent);
+    EXPECT_LT(held_bytes(), kLarge / 2);
+    EXPECT_TRUE(kept.eq(5).all().item<bool>());
+    EXPECT_TRUE(large(*memory).fill_(2).eq(2).all().item<bool>());  // it grows again
+  });
+}
+
+TEST(SharedMemory, KeepsWhatItNeedsNowAndThen) {
+  run_ranks(1, [](Communicator& world) {
+    const auto memory = value_or_throw(SharedMemory::create(world));
+    large(*memory).fill_(1);
+    for (int i = 0; i < 5; ++i) {
+      allocate_little(*memory, SharedMemory::kRecent / 2);
+      large(*memory);
+    }
+    EXPECT_GE(held_bytes(), kLarge);
+  });
+}
+
+TEST(SharedMemory, GivesBackNothingBelowATensor) {
+  run_ranks(1, [](Communicator& world) {
+    const auto memory = value_or_throw(SharedMemory::create(world));
+    at::Tensor below = large(*memory);
+    const at::Tensor above = memory->allocate(3, 7, at::kFloat).fill_(5);
+    below.reset();
+    allocate_little(*memory, 3 * SharedMemory::kRecent);
+    EXPECT_TRUE(above.eq(5).all().item<bool>());
   });
 }
 
