@@ -65,7 +65,7 @@ DecoderCase small_decoder_case() {
   what.parts = 2;
   what.optimizer.clip = 0.5;
   what.lr = {1e-3, 2e-3, 2e-3, 1e-3, 5e-4};
-  for (size_t s = 0; s < what.lr.size(); ++s) what.steps.push_back(random_step(6, 7, what.vocabulary, 5, 100 + s));
+  for (size_t s = 0; s < what.lr.size(); ++s) what.steps.push_back(random_step(6, 7, what.vocabulary, 5, 300 + s));
   return what;
 }
 

@@ -6,6 +6,14 @@
 #include "runtime/numerics/random.h"
 
 namespace switchyard {
+namespace {
+
+int64_t other_than(int64_t token, int64_t vocabulary, const CounterRandom& random, int64_t index) {
+  const auto drawn = static_cast<int64_t>(random.below(vocabulary - 1, index));
+  return drawn < token ? drawn : drawn + 1;
+}
+
+}  // namespace
 
 GlobalStep random_step(int64_t sequences, int64_t sequence, int64_t vocabulary, int64_t document_length,
                        uint64_t seed) {
@@ -23,9 +31,9 @@ GlobalStep random_step(int64_t sequences, int64_t sequence, int64_t vocabulary, 
   int64_t* piece = step.piece.mutable_data_ptr<int64_t>();
   for (int64_t t = 0; t < n; ++t) {
     const bool begins = t % sequence == 0 || random.below(document_length, 3 * t) == 0;
-    tokens[t] = static_cast<int64_t>(random.below(vocabulary, 3 * t + 1));
-    targets[t] = static_cast<int64_t>(random.below(vocabulary, 3 * t + 2));
     piece[t] = t == 0 ? 0 : piece[t - 1] + begins;
+    tokens[t] = begins ? piece[t] % vocabulary : other_than(tokens[t - 1], vocabulary, random, 3 * t + 1);
+    targets[t] = static_cast<int64_t>(random.below(vocabulary, 3 * t + 2));
     positions[t] = begins ? 0 : positions[t - 1] + 1;
     if (begins && t % sequence != 0) targets[t - 1] = -1;
   }

@@ -16,7 +16,9 @@ struct GlobalStep {
   at::Tensor tags = {};  // undefined: none
 };
 
-// Random documents: about one token in `document_length` begins a new one. The same for the same seed.
+// Random documents: about one token in `document_length` begins a new one. The same for the same seed. As long as the
+// vocabulary lasts no two begin alike, and no token comes twice in a row: tokens that have seen the same tie for an
+// expert's last place, and rounding would decide.
 GlobalStep random_step(int64_t sequences, int64_t sequence, int64_t vocabulary, int64_t document_length, uint64_t seed);
 
 // What data rank `index` of `ranks` holds of part `part` of `parts`.

@@ -8,18 +8,14 @@
 #include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
-#include "layers/moe/router/gate_network.h"
-#include "layers/moe/router/make_router.h"
-#include "parallel/dispatch/all_to_all.h"
 #include "parallel/parameter/initialise.h"
 #include "tests/layers/moe/logical_gradients.h"
+#include "tests/layers/moe/make_layer.h"
 #include "tests/support/global_batch.h"
 #include "tests/support/mesh.h"
 
 namespace switchyard {
 namespace {
-
-constexpr int64_t kWidth = 20;
 
 struct Case {
   int64_t tokens;
@@ -32,29 +28,6 @@ struct Result {
   RouterStatistics statistics;
   LogicalGradients gradients;
 };
-
-std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) {
-  const BuildContext context{.mesh = mesh, .dtype = at::kDouble, .init_scale = 0.3, .residual_init_scale = 0.3};
-  const Activation activation = activation_from_name(config.activation);
-  const Placement placement = Placement::contiguous(config.experts, mesh.size(Axis::kExpert));
-  std::unique_ptr<FeedForward> shared;
-  if (config.shared_experts > 0) {
-    shared = std::make_unique<FeedForward>("moe.shared", kWidth, config.shared_experts * config.expert_width,
-                                           activation, context);
-  }
-  std::unique_ptr<Parameter> shared_gate;
-  if (config.shared_gate) {
-    shared_gate = make_router_parameter("moe.shared_gate", {1, kWidth}, Initialisation::kNormal, 0.3, context);
-  }
-  Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
-  return std::make_unique<MoeLayer>(
-      make_router("moe", kWidth, config, context),
-      std::make_unique<AllToAllDispatcher>(group, placement, mesh.size(Axis::kExpertTensor), mesh.node_group(),
-                                           mesh.shared_memory()),
-      std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context,
-                                expert_sharing_from_name(config.share)),
-      std::move(shared), std::move(shared_gate), mesh.shape().dispatch_chunks);
-}
 
 void run(const Case& c, const MeshShape& shape, Result& result, const std::vector<int>& nodes = {}) {
   const GlobalBatch batch = GlobalBatch::make(c.tokens, kWidth, 2, 1, Skew::kUniform, false, at::kDouble);
@@ -272,39 +245,6 @@ TEST(MoeLayer, MatricesAreReportedOnceAllPartsOfTheTokensAreBack) {
     ASSERT_EQ(gradients.size(), 2U);
     EXPECT_GT(gradients[0].norm().item<double>(), 0);
     EXPECT_TRUE(at::allclose(gradients[0], gradients[1], 1e-12, 1e-12));
-  });
-}
-
-// Names of autograd's functions as they run, seen where it calls them.
-std::vector<std::string>* run_backwards = nullptr;
-
-std::unique_ptr<at::ObserverContext> note_backward(const at::RecordFunction& call) {
-  run_backwards->emplace_back(call.name());
-  return nullptr;
-}
-
-TEST(MoeLayer, MatricesGetTheirGradientsWhileWhatPartsSendBackIsOnTheWire) {
-  MeshShape shape = mesh_shape(1);
-  shape.dispatch_chunks = 3;
-  run_mesh(shape, [](const Mesh& mesh) {
-    const auto layer = make_layer({.experts = 3, .experts_per_token = 2, .expert_width = 8, .router = {}}, mesh);
-    initialise_values(layer->parameters(), 11);
-    attach_plain_gradients(layer->parameters());
-    const at::Tensor x = at::sin(at::arange(30 * kWidth, at::kDouble)).view({30, kWidth}).set_requires_grad(true);
-    const at::Tensor y = layer->forward(x, {.tokens = {}, .tags = {}, .data_rank_tokens = 30, .population = 30}).y_tD;
-    std::vector<std::string> names;
-    run_backwards = &names;
-    const at::CallbackHandle handle = at::addThreadLocalCallback(
-        at::RecordFunctionCallback(note_backward).scopes({at::RecordScope::BACKWARD_FUNCTION}));
-    y.sum().backward();
-    at::removeCallback(handle);
-    std::string order;
-    for (const std::string& name : names) {
-      for (const char* function : {"EndDispatch", "BeginParts", "BeginDispatch"}) {
-        if (name.find(function) != std::string::npos) absl::StrAppend(&order, function, " ");
-      }
-    }
-    EXPECT_EQ(order, "EndDispatch EndDispatch EndDispatch BeginParts BeginDispatch BeginDispatch BeginDispatch ");
   });
 }
 
