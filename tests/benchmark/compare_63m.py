@@ -1,9 +1,9 @@
 """The 63 M shape against Hugging Face Mixtral under DDP: same machine, equal ranks and threads, runs taken in turn.
 
     python3 -m venv VENV && VENV/bin/pip install torch==2.11.0 transformers
-    VENV/bin/python tests/benchmark/compare_63m.py [--ranks 2] [--rounds 3] [--steps 6]
+    VENV/bin/python tests/benchmark/compare_63m.py [--ranks 2] [--rounds 3] [--steps 6] [--precisions bf16 fp32]
 
-Prints, for bf16 and fp32, each side's median tokens/s and peak memory a rank, and the ratios of the medians. Nothing
+Prints for each precision each side's median tokens/s and peak memory a rank, and the ratios of the medians. Nothing
 else should run meanwhile.
 """
 
@@ -40,9 +40,10 @@ def main():
     arguments.add_argument("--ranks", type=int, default=2)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--steps", type=int, default=6)
+    arguments.add_argument("--precisions", nargs="+", choices=["bf16", "fp32"], default=["bf16", "fp32"])
     arguments = arguments.parse_args()
     print("precision | switchyard tokens/s | mixtral tokens/s | ratio | switchyard GiB | mixtral GiB | ratio")
-    for precision in ("bf16", "fp32"):
+    for precision in arguments.precisions:
         sides = {switchyard: [], mixtral: []}
         for _ in range(arguments.rounds):
             for side, results in sides.items():

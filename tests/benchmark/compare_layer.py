@@ -2,7 +2,7 @@
 
     python3 -m venv VENV && VENV/bin/pip install torch==2.11.0 numpy wheel setuptools
     DS_BUILD_OPS=0 VENV/bin/pip install --no-build-isolation deepspeed
-    VENV/bin/python tests/benchmark/compare_layer.py [--rounds 3] [--only layers|shapes|growth]
+    VENV/bin/python tests/benchmark/compare_layer.py [--rounds 3] [--repeats 11] [--only layers|shapes|growth]
 
 On 2 ranks of one thread. `layers`: forward and backward of a coarse and a fine layer and of the peers' same, taken in
 turn; medians over rounds. `shapes`: per cent of peak with SwiGLU and with experts drawn by Zipf's law, beside ReLU.
@@ -45,11 +45,12 @@ def theirs(peer, shape, precision):
     return found["ms"]
 
 
-def compare_layers(rounds):
+def compare_layers(rounds, repeats):
     print_row("layer", "ms", "% of peak", "% of products' speed", "PyTorch + gloo, ms", "ratio", "DeepSpeed-MoE, ms",
               "ratio")
     print_row(*["---"] * 8)
     for name, shape, precision in (("coarse", COARSE, "bf16"), ("coarse", COARSE, "fp32"), ("fine", FINE, "bf16")):
+        shape = {**shape, "repeats": repeats}
         mine, gloo, deepspeed = [], [], []
         for _ in range(rounds):
             mine.append(ours(shape, precision))
@@ -91,10 +92,11 @@ def show_growth():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=11, help="of each layer's, a peer's or ours, in a round")
     parser.add_argument("--only", choices=["layers", "shapes", "growth"])
     arguments = parser.parse_args()
     if arguments.only in (None, "layers"):
-        compare_layers(arguments.rounds)
+        compare_layers(arguments.rounds, arguments.repeats)
     if arguments.only in (None, "shapes"):
         compare_shapes(arguments.rounds)
     if arguments.only in (None, "growth"):
