@@ -82,7 +82,7 @@ std::string all_to_all_table(const AllToAllBenchOptions& options, const AllToAll
   }
   absl::StrAppend(&text, "\n", model_text(options, result.model, place), tiers_text(result.sizes.back().tiers),
                   ", in the largest\npeak memory ", bytes_text(result.memory_bytes), " a rank\n");
-  if (!result.by_messages.empty()) absl::StrAppend(&text, "rows go ", result.by_messages, "\n");
+  absl::StrAppend(&text, by_messages_line(result.by_messages));
   if (baseline) absl::StrAppend(&text, kRatioNote);
   return text;
 }

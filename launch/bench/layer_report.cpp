@@ -56,7 +56,7 @@ std::string layer_table(const LayerBenchOptions& options, const LayerBench& resu
       time_row("products alone", result.floor_ms, before(&LayerBench::floor_ms)));
   absl::StrAppendFormat(&text, "\n%s\nload max/mean %.2f; peak memory %s a rank\n", tiers_text(result.bytes),
                         result.load_imbalance, bytes_text(result.memory_bytes));
-  if (!result.by_messages.empty()) absl::StrAppend(&text, "rows go ", result.by_messages, "\n");
+  absl::StrAppend(&text, by_messages_line(result.by_messages));
   if (!baseline) return text;
   absl::StrAppend(&text, kRatioNote);
   if (dispatch_text(*baseline) != dispatch_text(result)) {

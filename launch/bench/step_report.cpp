@@ -68,7 +68,7 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
       time_row("products alone", result.floor_ms, before(&StepBench::floor_ms)));
   absl::StrAppendFormat(&text, "\n%s\npeak memory %s a rank\n", tiers_text(result.bytes),
                         bytes_text(result.memory_bytes));
-  if (!result.by_messages.empty()) absl::StrAppend(&text, "rows go ", result.by_messages, "\n");
+  absl::StrAppend(&text, by_messages_line(result.by_messages));
   if (baseline) absl::StrAppend(&text, kRatioNote);
   return text;
 }

@@ -51,6 +51,10 @@ std::string tiers_text(const TierBytes& bytes) {
                          mib(bytes.node), mib(bytes.remote));
 }
 
+std::string by_messages_line(const std::string& by_messages) {
+  return by_messages.empty() ? "" : absl::StrCat("rows go ", by_messages, "\n");
+}
+
 nlohmann::json to_json(const TierBytes& bytes) {
   return {{"own_rank", bytes.own}, {"same_node", bytes.node}, {"other_node", bytes.remote}};
 }

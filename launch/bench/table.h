@@ -28,6 +28,8 @@ std::string split_rows(const std::map<std::string, double>& split_ms, const std:
 std::string bytes_text(int64_t bytes);
 // "MiB a rank: 1.0 that stay, 2.0 within its host, 0.0 to other hosts".
 std::string tiers_text(const TierBytes& bytes);
+// A line on why rows go by messages within hosts too; none where there is no reason.
+std::string by_messages_line(const std::string& by_messages);
 
 // What every benchmark's JSON says alike.
 nlohmann::json to_json(const TierBytes& bytes);

@@ -5,10 +5,16 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
+#include "layers/ops/activation.h"
 #include "layers/ops/cross_entropy.h"
 
 namespace switchyard {
 namespace {
+
+// Matrices before an activation.
+int64_t up_matrices(const std::string& activation) {
+  return pre_activation_width(activation_from_name(activation), 1);
+}
 
 // Elements that one block keeps for backward for each of its tokens: residual inputs, norms, q/k/v and the attention's
 // output, and what the feed-forward layer saves, with its activations or without.
@@ -17,15 +23,15 @@ double saved_per_token(const DecoderConfig& config, int64_t layer, int64_t tenso
   const AttentionConfig& attention = config.attention;
   const double heads =
       static_cast<double>(2 * attention.heads + 2 * attention.kv_heads) * attention.head_width / tensor;
-  const auto up = [](const std::string& activation) { return activation == "swiglu" ? 2.0 : 1.0; };
   double saved = 4 * width + heads;
   if (!activations) return saved + (config.is_moe_layer(layer) ? config.moe.experts_per_token * 2 * width : 0);
   if (config.is_moe_layer(layer)) {
     const MoeConfig& moe = config.moe;
-    saved += static_cast<double>(moe.experts_per_token) * (2 * width + up(moe.activation) * moe.expert_width);
-    saved += static_cast<double>(moe.shared_experts) * (up(moe.activation) + 1) * moe.expert_width / tensor;
+    saved += static_cast<double>(moe.experts_per_token) * (2 * width + up_matrices(moe.activation) * moe.expert_width);
+    saved += static_cast<double>(moe.shared_experts) * (up_matrices(moe.activation) + 1) * moe.expert_width / tensor;
   } else {
-    saved += (up(config.feed_forward.activation) + 1) * config.feed_forward.width / tensor;
+    saved +=
+        static_cast<double>((up_matrices(config.feed_forward.activation) + 1) * config.feed_forward.width) / tensor;
   }
   return saved;
 }
@@ -33,8 +39,7 @@ double saved_per_token(const DecoderConfig& config, int64_t layer, int64_t tenso
 // What a mixture in chunks keeps of each token besides until the last chunk's backward is done, and all weights'
 // gradients are made together: experts' outputs' gradients, activations and their gradients.
 double chunked_per_token(const MoeConfig& moe, int64_t width) {
-  const int64_t up = moe.activation == "swiglu" ? 2 : 1;
-  return static_cast<double>(moe.experts_per_token * (width + (up + 1) * moe.expert_width));
+  return static_cast<double>(moe.experts_per_token * (width + (up_matrices(moe.activation) + 1) * moe.expert_width));
 }
 
 int64_t activation_bytes(const Job& job) {
@@ -88,7 +93,7 @@ MemoryEstimate estimate_memory(const Job& job) {
   // Other ranks' experts are not listed here, but all experts of a layer are alike.
   const DecoderConfig& model = job.config.model;
   const int64_t matrix = moe.expert_width * model.width;
-  const int64_t up = moe.activation == "swiglu" ? 2 : 1;
+  const int64_t up = up_matrices(moe.activation);
   const int64_t shared = moe.share == "up" ? up : moe.share == "down" ? 1 : 0, own = up + 1 - shared;
   int64_t mixtures = 0;
   for (int64_t layer = 0; layer < model.layers; ++layer) {

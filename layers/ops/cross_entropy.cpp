@@ -96,10 +96,10 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_TD, const at::Tensor& value_VD, Parameter* weight,
                             const at::Tensor& targets_T, const CrossEntropyOptions& options, bool keep,
                             Communicator* tensor) {
-    const int64_t rows = x_TD.size(0), block = keep ? rows : std::min(rows, kLossBlockRows);
-    const at::Tensor logits = at::empty({block, value_VD.size(0)}, x_TD.options());
+    const int64_t rows = x_TD.size(0), most = keep ? rows : std::min(rows, kLossBlockRows);
+    const at::Tensor logits = at::empty({most, value_VD.size(0)}, x_TD.options());
     RowStatistics row = empty_statistics(rows, x_TD.options());
-    for_each_block(rows, block, [&](int64_t begin, int64_t end) {
+    for_each_block(rows, most, [&](int64_t begin, int64_t end) {
       const at::Tensor logits_tV = block_rows(logits, begin, end);
       in_span("head", [&] { matmul(logits_tV, x_TD.slice(0, begin, end), value_VD, {.transpose_b = true}); });
       if (options.observer) options.observer(logits_tV, begin);
@@ -121,12 +121,12 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     ctx->saved_data["run"] = true;
     Parameter& weight = borrowed<Parameter>(ctx->saved_data["weight"]);
     const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor x_TD = saved[0].detach(), kept_TV = saved[4];
-    const bool kept = kept_TV.defined();
+    const at::Tensor x_TD = saved[0].detach();
+    const bool kept = saved[4].defined();
     const int64_t rows = x_TD.size(0), most = kept ? rows : std::min(rows, kLossBlockRows);
     const int64_t vocab_begin = ctx->saved_data["vocab_begin"].toInt();
     const double factor = gradients[0].item<double>() * ctx->saved_data["scale"].toDouble();
-    const at::Tensor logits = kept ? kept_TV : at::empty({most, weight.value().size(0)}, x_TD.options());
+    const at::Tensor logits = kept ? saved[4] : at::empty({most, weight.value().size(0)}, x_TD.options());
     const Parameter::Sum sum = weight.next_sum();
     const at::Tensor d_TD = ctx->needs_input_grad(0) ? at::empty_like(x_TD) : at::Tensor();
     for_each_block(rows, most, [&](int64_t begin, int64_t end) {
