@@ -7,7 +7,6 @@
 #include <absl/strings/str_join.h>
 
 #include "launch/train/choose_chunks.h"
-#include "launch/train/device_support.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
@@ -55,7 +54,6 @@ absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
 
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world, const Tell& tell, std::string* by_messages) {
-  SY_RETURN_IF_ERROR(agree(world, check_device_support(config.model.moe, device)));
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
   if (config.parallel.shared_memory && config.model.moe.experts > 0 && device.is_cpu()) {

@@ -13,6 +13,12 @@
 namespace switchyard {
 namespace {
 
+c10::Device device_of(const DecoderCase& what, const Mesh& mesh) {
+  c10::Device device = what.device;
+  if (!device.is_cpu()) device.set_index(static_cast<c10::DeviceIndex>(device.index() + mesh.world().rank()));
+  return device;
+}
+
 void load_initial(const std::map<std::string, at::Tensor>& initial, ShardedAdamW& optimizer) {
   for (TensorPart& tensor : optimizer.state()) {
     const auto it = initial.find(tensor.name);
@@ -74,8 +80,8 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
   DecoderRun run;
   shape.kv_replica = std::max<int>(1, shape.tensor / static_cast<int>(what.model.attention.kv_heads));
   const auto train = [&](const Mesh& mesh) {
-    auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype).device(what.device), what.recompute,
-                          what.seed, mesh, what.decorators);
+    auto model = assemble(what.model, what.vocabulary, at::dtype(what.dtype).device(device_of(what, mesh)),
+                          what.recompute, what.seed, mesh, what.decorators);
     // Small buckets, so that there are several of each kind.
     GradientReducer reducer(model->parameters(), mesh, {.bucket_bytes = 4096});
     ShardedAdamW optimizer(reducer, mesh, what.optimizer);
@@ -122,7 +128,7 @@ DecoderRun run_decoder(const DecoderCase& what, MeshShape shape, bool gather_log
       }
     }
   };
-  run_mesh(shape, train, what.nodes);
+  run_mesh(shape, train, what.nodes, what.connect);
   run.gradients = gradients.take();
   run.parameters = parameters.take();
   if (gather_logits) run.logits = logits.take().at("logits");

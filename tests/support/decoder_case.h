@@ -18,7 +18,7 @@ struct DecoderCase {
   DecoderConfig model;
   int64_t vocabulary = 61;
   at::ScalarType dtype = at::kDouble;
-  c10::Device device = c10::kCPU;
+  c10::Device device = c10::kCPU;  // of rank 0; ranks behind it have those behind this one
   Recompute recompute = Recompute::kNone;
   OptimizerConfig optimizer;
   std::vector<double> lr;         // of each step
@@ -27,6 +27,7 @@ struct DecoderCase {
   uint64_t seed = 7;
   Decorators decorators;
   std::vector<int> nodes;  // the host that each rank pretends to be on; empty: one for all
+  Connect connect;         // as run_mesh takes it
   // Replaces the initialisation from the seed: parameters by name, whole.
   std::map<std::string, at::Tensor> initial;
 };

@@ -8,11 +8,14 @@
 
 namespace switchyard {
 
-void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes) {
-  const auto with_mesh = [&](Communicator& world) {
-    const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(world, shape));
-    throw_if_error(mesh->share_memory());
+void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes,
+              const Connect& connect) {
+  const auto with_mesh = [&](Communicator& threads) {
+    const std::unique_ptr<Communicator> connected = connect ? connect(threads) : nullptr;
+    const std::unique_ptr<Mesh> mesh = value_or_throw(Mesh::create(connected ? *connected : threads, shape));
+    if (!connected) throw_if_error(mesh->share_memory());
     body(*mesh);
+    throw_if_error(threads.barrier().wait());  // none leaves while others still need it
   };
   run_ranks(shape.ranks(), with_mesh, {.timeout = absl::Minutes(2), .nodes = std::move(nodes)});
 }

@@ -17,6 +17,14 @@ std::vector<int64_t> integers(const at::Tensor& values_E) {
   return {data, data + whole.numel()};
 }
 
+TokenContext on_host(const TokenContext& context) {
+  TokenContext copy = context;
+  for (at::Tensor* tensor : {&copy.tokens, &copy.tags}) {
+    if (tensor->defined()) *tensor = tensor->cpu();
+  }
+  return copy;
+}
+
 // Zero, or NaN where a logit of either gate is not finite.
 at::Tensor zero_if_finite(const Scored& scored) {
   at::Tensor sum = scored.logits_TE.detach().sum(1).sum(at::kDouble);
@@ -41,7 +49,8 @@ Choice balanced_choice(int64_t tokens, int64_t experts, int64_t experts_per_toke
 ComposedRouter::ComposedRouter(Parts parts, Communicator& population)
     : parts_(std::move(parts)), population_(population) {}
 
-RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& context) {
+RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& tokens) {
+  const TokenContext context = on_host(tokens);
   Scored scored{.context = context,
                 .x_TD = x_tD,
                 .logits_TE = {},
@@ -54,8 +63,8 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
                 .best_TK = {}};
   if (parts_.gate) {
     const Logits logits = parts_.gate->logits(x_tD, context, parts_.rule->second_gate(context));
-    scored.logits_TE = logits.of_gate;
-    scored.second_TE = logits.beside;
+    scored.logits_TE = logits.of_gate.cpu();
+    if (logits.beside.defined()) scored.second_TE = logits.beside.cpu();
     scored.log_sums_T = at::logsumexp(scored.logits_TE, 1);
   }
   parts_.rule->score(scored);
@@ -84,7 +93,9 @@ RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& c
     choice = filter(choice, output.choice.kept);
     output.rows_per_expert = parts_.capacity->pads() ? limit : 0;
   }
-  output.routing = {.offsets = choice.offsets, .experts = choice.experts, .weights = weights_N};
+  output.routing = {.offsets = choice.offsets.to(x_tD.device()),
+                    .experts = choice.experts.to(x_tD.device()),
+                    .weights = weights_N.to(x_tD.device())};
   return output;
 }
 

@@ -1,4 +1,6 @@
-// A router put together from parts: gate → rule (choice and weights) → balance losses → capacity.
+// A router put together from parts: gate → rule (choice and weights) → balance losses → capacity. On a device the
+// gate's products run there; its logits come to the host, where all that follows is computed, and slots and weights go
+// back: the host waits for them in each layer.
 #pragma once
 
 #include <memory>

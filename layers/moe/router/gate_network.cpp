@@ -35,7 +35,7 @@ Logits GateNetwork::logits(const at::Tensor& x_TD, const TokenContext& context, 
   at::Tensor x = x_TD;
   if (jitter_ > 0 && context.training) {
     const TokenRandom random(seed_, name_ + ".jitter", context);
-    x = x * random.uniforms(x.size(0), x.size(1), 1 - jitter_, 1 + jitter_, x.scalar_type());
+    x = x * random.uniforms(x.size(0), x.size(1), 1 - jitter_, 1 + jitter_, x.scalar_type()).to(x.device());
   }
   if (up_) x = activate(Activation::kGelu, linear(x, *up_));
   if (!beside) return {gate(x, *down_), {}};

@@ -45,16 +45,11 @@ std::vector<std::unique_ptr<BalanceTerm>> make_terms(const RuleContext& context)
 
 }  // namespace
 
-std::string beyond_fused_kernel(const RouterConfig& config) {
+bool has_fused_kernel(const RouterConfig& config) {
   const BalanceConfig& balance = config.balance;
-  if (config.kind != "softmax") return "kind";
-  if (config.gate.kind != "linear") return "gate.kind";
-  if (config.capacity.factor != 0) return "capacity.factor";
-  if (balance.over != "population") return "balance.over";
-  if (balance.importance_loss != 0) return "balance.importance_loss";
-  if (balance.entropy_loss != 0) return "balance.entropy_loss";
-  if (balance.bias_rate != 0) return "balance.bias_rate";
-  return balance.jitter != 0 ? "balance.jitter" : "";
+  return config.kind == "softmax" && config.gate.kind == "linear" && config.capacity.factor == 0 &&
+         balance.over == "population" && balance.importance_loss == 0 && balance.entropy_loss == 0 &&
+         balance.bias_rate == 0 && balance.jitter == 0;
 }
 
 std::unique_ptr<Router> compose_router(const std::string& name, int64_t width, const MoeConfig& config,

@@ -19,10 +19,7 @@ std::unique_ptr<Router> make_router(const std::string& name, int64_t width, cons
 std::unique_ptr<Router> compose_router(const std::string& name, int64_t width, const MoeConfig& config,
                                        const BuildContext& context);
 
-// The first key, below model.moe.router, that asks for more than SoftmaxRouter does; empty where none does.
-std::string beyond_fused_kernel(const RouterConfig& config);
-inline bool has_fused_kernel(const RouterConfig& config) {
-  return beyond_fused_kernel(config).empty();
-}
+// Whether SoftmaxRouter does all that is asked for.
+bool has_fused_kernel(const RouterConfig& config);
 
 }  // namespace switchyard

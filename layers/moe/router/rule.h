@@ -26,7 +26,7 @@ class RoutingRule {
   // Without gradients. Sets scored.ranking_TE to what it compares experts by, if anything. May be collective over the
   // population; throws StatusError.
   virtual Choice choose(Scored& scored) = 0;
-  // Weights of the slots, [N], in the logits' dtype, carrying autograd.
+  // Weights of the slots, [N], in the logits' dtype, carrying autograd; on the host.
   virtual at::Tensor weigh(const Scored& scored, const Choice& choice) = 0;
 
   virtual ParameterList parameters() { return {}; }

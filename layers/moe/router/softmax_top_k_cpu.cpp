@@ -81,7 +81,8 @@ TopK softmax_top_k(const at::Tensor& logits_TE, const at::Tensor& probabilities_
   const int64_t k = experts_per_token;
   SY_CHECK_LE(k, experts);
   TopK chosen;
-  chosen.experts_N = given_N.defined() ? given_N.contiguous() : at::empty({tokens * k}, at::kLong);
+  const auto integers = logits_TE.options().dtype(at::kLong);
+  chosen.experts_N = given_N.defined() ? given_N.to(integers).contiguous() : at::empty({tokens * k}, integers);
   SY_CHECK_EQ(chosen.experts_N.numel(), tokens * k);
   chosen.weights_N = at::empty({tokens * k}, logits_TE.options());
   chosen.log_sums_T = at::empty({tokens}, logits_TE.options());

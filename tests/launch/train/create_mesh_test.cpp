@@ -11,9 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "launch/train/device_support.h"
 #include "runtime/base/status.h"
-#include "runtime/comm/agreement.h"
 #include "tests/support/little_address_space.h"
 #include "tests/support/ranks.h"
 
@@ -94,37 +92,6 @@ TEST(CreateMesh, TakesTheFastestDispatcherOfATrialAndTellsTheTimes) {
   ASSERT_GT(milliseconds.size(), 1);
   ASSERT_TRUE(milliseconds.contains(settled));
   for (const auto& [kind, ms] : milliseconds) EXPECT_LE(milliseconds[settled], ms) << kind;
-}
-
-TEST(CreateMesh, RefusesOnADeviceWhatOnlyTheHostComputes) {
-  const c10::Device device(c10::kCUDA, 0);
-  MoeConfig moe = small_config().model.moe;
-  EXPECT_EQ(check_device_support(moe, device), absl::OkStatus());
-  const std::map<std::string, std::function<void(RouterConfig&)>> changes = {
-      {"kind", [](RouterConfig& router) { router.kind = "sigmoid"; }},
-      {"gate.kind", [](RouterConfig& router) { router.gate.kind = "mlp"; }},
-      {"capacity.factor", [](RouterConfig& router) { router.capacity.factor = 1; }},
-      {"balance.over", [](RouterConfig& router) { router.balance.over = "sequence"; }},
-      {"balance.importance_loss", [](RouterConfig& router) { router.balance.importance_loss = 1; }},
-      {"balance.entropy_loss", [](RouterConfig& router) { router.balance.entropy_loss = 1; }},
-      {"balance.bias_rate", [](RouterConfig& router) { router.balance.bias_rate = 1; }},
-      {"balance.jitter", [](RouterConfig& router) { router.balance.jitter = 0.1; }},
-  };
-  for (const auto& [key, change] : changes) {
-    RunConfig config = small_config();
-    change(config.model.moe.router);
-    EXPECT_EQ(check_device_support(config.model.moe, c10::kCPU), absl::OkStatus());
-    run_ranks(2, [&](Communicator& world) {
-      const MeshShape shape = value_or_throw(resolve_mesh(config, 2));
-      const absl::Status refused = create_mesh(config, shape, device, world).status();
-      EXPECT_EQ(error_category(refused), ErrorCategory::kBadConfig);
-      EXPECT_TRUE(is_agreed(refused));
-      EXPECT_THAT(refused.message(), HasSubstr("model.moe.router." + key + " asks"));
-    });
-  }
-  moe.experts = 0;
-  moe.router.kind = "sigmoid";
-  EXPECT_EQ(check_device_support(moe, device), absl::OkStatus());
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "parallel/checkpoint/folder.h"
 #include "runtime/base/status.h"
 #include "tests/parallel/checkpoint/parts.h"
+#include "tests/support/device_stand_in/device_stand_in.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_folder.h"
 
@@ -67,6 +68,31 @@ TEST_P(InFlight, WritesWhatWasThereWhenItWasSaved) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts, InFlight, testing::Values(0, 1, 2, 7));
+
+// Both in the background and, by a save that may not be in flight, while training waits.
+TEST(CheckpointWriter, TensorsOfADeviceAreSavedAndLoaded) {
+  TemporaryFolder folder;
+  for (const int in_flight : {0, 1}) {
+    run_ranks(2, [&](Communicator& world) {
+      const c10::Device device = device_stand_in(world.rank());
+      std::vector<TensorPart> parts = parts_of(world, 1);
+      parts[0].data = at::arange(6, at::kDouble).add(10 * world.rank()).view({2, 3}).to(device);
+      CheckpointWriter writer(folder.path(), own_group(world), in_flight);
+      writer.save(in_flight, parts, "{}", {});
+      parts[0].data.fill_(-1);  // training goes on
+      const std::vector<SaveOutcome> ended = writer.take_ended(1);
+      ASSERT_EQ(ended.size(), 1U);
+      EXPECT_TRUE(ended[0].status.ok()) << ended[0].status;
+
+      const auto checkpoint = Checkpoint::open(checkpoint_path(folder.path(), in_flight));
+      ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+      TensorPart column = wanted_part("w", at::zeros({4, 3}, at::kDouble), {{0, 1}, {4, 1}});
+      column.data = column.data.to(device);
+      throw_if_error((*checkpoint)->read({&column, 1}));
+      EXPECT_TRUE(at::equal(column.data.cpu().view(-1), at::tensor({1., 4., 11., 14.}, at::kDouble)));
+    });
+  }
+}
 
 // No rank waits for another until as many saves are under way as may be.
 TEST(CheckpointWriter, ReturnsBeforeItIsWritten) {

@@ -20,7 +20,7 @@ class HostMark : public Mark {
 
 }  // namespace
 
-HostQueue::HostQueue() : thread_([this] { run(); }) {}
+HostQueue::HostQueue(c10::DeviceType device_type) : device_type_(device_type), thread_([this] { run(); }) {}
 
 HostQueue::~HostQueue() {
   {
@@ -68,7 +68,7 @@ void HostQueue::run() {
 }
 
 std::unique_ptr<DeviceQueue> make_host_queue() {
-  return std::make_unique<HostQueue>();
+  return std::make_unique<HostQueue>(c10::kCPU);
 }
 
 }  // namespace switchyard

@@ -14,13 +14,13 @@ namespace switchyard {
 
 class HostQueue : public DeviceQueue {
  public:
-  HostQueue();
+  // Of the tensors that stand in for a device's.
+  explicit HostQueue(c10::DeviceType device_type);
   ~HostQueue() override;  // carries out what is left
 
   void push(std::function<void()> task);
 
-  // The host's tensors are the stand-in's device tensors.
-  c10::DeviceType device_type() const override { return c10::kCPU; }
+  c10::DeviceType device_type() const override { return device_type_; }
   void follow_current() override {}  // the host computes at once
   void copy(void* to, const void* from, int64_t bytes) override;
   void reduce(const Reduction& reduction) override;
@@ -30,6 +30,7 @@ class HostQueue : public DeviceQueue {
  private:
   void run();
 
+  const c10::DeviceType device_type_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
@@ -37,6 +38,7 @@ class HostQueue : public DeviceQueue {
   std::thread thread_;  // last, since it uses the others
 };
 
+// The host's tensors stand in for a device's.
 std::unique_ptr<DeviceQueue> make_host_queue();
 
 }  // namespace switchyard

@@ -12,10 +12,10 @@
 
 namespace switchyard {
 
-// This rank's tokens on their way through a router.
+// This rank's tokens on their way through a router, on the host, but for x.
 struct Scored {
   const TokenContext& context;
-  at::Tensor x_TD;
+  at::Tensor x_TD;              // where the model is
   at::Tensor logits_TE;         // fp32 (fp64), carries autograd; undefined for kinds without a gate
   at::Tensor second_TE;         // logits of the rule's second gate, likewise; undefined where it has none
   at::Tensor log_sums_T;        // of each token, log Σ exp of its logits; as these

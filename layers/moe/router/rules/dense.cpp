@@ -20,7 +20,7 @@ class DenseRule : public RoutingRule {
   void score(Scored& scored) override {
     if (!coefficients_) return RoutingRule::score(scored);
     const at::Tensor ones_T = at::ones({scored.x_TD.size(0), 1}, scored.x_TD.options());
-    scored.scores_TE = gate(ones_T, *coefficients_) / static_cast<double>(experts_);
+    scored.scores_TE = gate(ones_T, *coefficients_).cpu() / static_cast<double>(experts_);
   }
   Choice choose(Scored& scored) override {
     const int64_t tokens = scored.x_TD.size(0);

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "tests/layers/models/decoder/router_kinds.h"
 #include "tests/support/decoder_case.h"
 
 namespace switchyard {
@@ -50,6 +51,15 @@ TEST(DecoderOnDevice, EqualsTheCpuInFp32) {
   what.dtype = at::kFloat;
   expect_equal_runs(what, device, 1e-5);
 }
+
+class RoutersOnDevice : public testing::TestWithParam<RouterKind> {};
+
+TEST_P(RoutersOnDevice, EqualTheCpuInFp64) {
+  SY_DEVICE_OR_SKIP();
+  expect_equal_runs(case_of(GetParam()), device, 1e-9);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, RoutersOnDevice, testing::ValuesIn(router_kinds()), name_of);
 
 // bf16 rounds what two orders of a sum leave a hair apart to neighbours, so only the first losses are compared.
 TEST(DecoderOnDevice, LossesFollowTheCpuInBf16) {

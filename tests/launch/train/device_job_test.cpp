@@ -1,0 +1,80 @@
+// A job's steps and validation on a stand-in for a device: as on the host.
+#include <functional>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "launch/train/create_mesh.h"
+#include "launch/train/job.h"
+#include "launch/train/train_step.h"
+#include "launch/train/validation.h"
+#include "runtime/base/status.h"
+#include "tests/support/device_stand_in/device_stand_in.h"
+#include "tests/support/ranks.h"
+
+namespace switchyard {
+namespace {
+
+RunConfig small_config() {
+  RunConfig config;
+  config.model.width = 16;
+  config.model.layers = 2;
+  config.model.vocabulary = 32;
+  config.model.attention = {.heads = 2, .kv_heads = 1, .head_width = 4};
+  config.model.moe.experts = 4;
+  config.model.moe.expert_width = 8;
+  config.model.moe.experts_per_token = 2;
+  config.model.moe.shared_experts = 1;
+  config.data.train = config.data.validation = "random";
+  config.data.validation_sequences = 4;
+  config.data.sequence = 8;
+  config.train.global_batch = 4;
+  config.train.accumulation = 2;
+  config.train.precision = "fp64";
+  return config;
+}
+
+// Losses of three steps and of a validation.
+std::vector<double> losses(const RunConfig& config, c10::Device device) {
+  std::vector<double> result;
+  run_ranks(1, [&](Communicator& world) {
+    const MeshShape shape = value_or_throw(resolve_mesh(config, 1));
+    const auto mesh = value_or_throw(create_mesh(config, shape, device, world));
+    Recorder recorder;
+    const auto job = build_job(config, config.model.vocabulary, *mesh, device, recorder);
+    throw_if_error(open_data(*job));
+    job->optimizer->initialise_all(5);
+    for (int step = 0; step < 3; ++step) {
+      result.push_back(value_or_throw(train_step(*job)).loss);
+      EXPECT_EQ(job->model->parameters().front()->value().device(), device);
+    }
+    const Validation validation = value_or_throw(validate(*job));
+    result.push_back(validation.loss);
+    for (const auto& [layer, use] : validation.expert_use) result.push_back(use.coactivation);
+  });
+  return result;
+}
+
+void expect_same_on_a_device(const std::function<void(RunConfig&)>& change) {
+  RunConfig config = small_config();
+  change(config);
+  const std::vector<double> on_host = losses(config, c10::kCPU), on_device = losses(config, device_stand_in(0));
+  ASSERT_EQ(on_host.size(), 6U);
+  ASSERT_EQ(on_device.size(), on_host.size());
+  for (size_t i = 0; i < on_host.size(); ++i) EXPECT_NEAR(on_device[i], on_host[i], 1e-9) << i;
+}
+
+TEST(DeviceJob, TrainsAndValidates) {
+  expect_same_on_a_device([](RunConfig&) {});
+}
+TEST(DeviceJob, TrainsAndValidatesWithARouterOfTheHost) {
+  expect_same_on_a_device([](RunConfig& config) {
+    config.model.moe.router.kind = "sigmoid";
+    config.model.moe.router.balance.bias_rate = 0.01;
+    config.model.moe.router.capacity.factor = 1.25;
+    config.train.recompute = "activation";
+  });
+}
+
+}  // namespace
+}  // namespace switchyard
