@@ -99,8 +99,12 @@ absl::StatusOr<StepBench> bench_step(const StepBenchOptions& options, Recorder& 
   result.ms = median(steps);
   result.floor_ms = floor.ms();
   SY_ASSIGN_OR_RETURN(result.peak_gflops, peak_gflops(at::dtype(dtype), world));
-  SY_ASSIGN_OR_RETURN(result.split_ms,
-                      mean_split(split_steps(recorder.take_spans()), step_parts(), own_ms, options.repeats, world));
+  const std::vector<Span> spans = recorder.take_spans();
+  SY_ASSIGN_OR_RETURN(result.split_ms, mean_split(split_steps(spans), step_parts(), own_ms, options.repeats, world));
+  SY_ASSIGN_OR_RETURN(const auto passes, mean_split(passes_of_steps(spans), {"forward", "backward", "rest"}, own_ms,
+                                                    options.repeats, world));
+  result.forward_ms = passes.at("forward");
+  result.backward_ms = passes.at("backward");
   SY_ASSIGN_OR_RETURN(result.bytes, take_tier_bytes(recorder, options.repeats, world));
   return result;
 } catch (const StatusError& e) {

@@ -20,6 +20,7 @@ namespace switchyard {
 // Times are milliseconds: medians over steps of the slowest rank's, unless it says otherwise.
 struct StepBench {
   double ms = 0;
+  double forward_ms = 0, backward_ms = 0;  // of all parts, with what they wait for; means over steps and ranks
   double floor_ms = 0;  // the step's products alone, in tensors that are there already, rows spread evenly over experts
   double gflops = 0;    // of the model's multiplications in a step, of a rank (mean)
   double peak_gflops = 0;  // per second and rank: the best of one large product while the other ranks try as well

@@ -64,6 +64,8 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
                absl::StrFormat("%.0f tokens/s, MFU %.1f %% of %.0f GFLOP/s a rank, %.1f %% of the products' speed",
                                result.tokens_per_second(), result.percent_of_peak(), result.peak_gflops,
                                result.percent_of_floor())),
+      time_row("forward", result.forward_ms, before(&StepBench::forward_ms)),
+      time_row("backward", result.backward_ms, before(&StepBench::backward_ms)),
       split_rows(result.split_ms, shown_parts(result), baseline ? std::optional(baseline->split_ms) : std::nullopt),
       time_row("products alone", result.floor_ms, before(&StepBench::floor_ms)));
   absl::StrAppendFormat(&text, "\n%s\npeak memory %s a rank\n", tiers_text(result.bytes),
@@ -74,10 +76,9 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
 }
 
 std::string step_json(const StepBenchOptions& options, const StepBench& result, const BenchPlace& place) {
-  nlohmann::json json{{"step", asked(options, place)},
-                      {"layout", layout_json(result.shape)},
-                      {"data", tokens_text(options.config)},
-                      {"tokens_per_second", result.tokens_per_second()},
+  nlohmann::json json{{"step", asked(options, place)},       {"layout", layout_json(result.shape)},
+                      {"data", tokens_text(options.config)}, {"tokens_per_second", result.tokens_per_second()},
+                      {"forward_ms", result.forward_ms},     {"backward_ms", result.backward_ms},
                       {"by_messages", result.by_messages}};
   add_figures(result, place, json);
   return json.dump(2);
@@ -86,7 +87,11 @@ std::string step_json(const StepBenchOptions& options, const StepBench& result, 
 absl::StatusOr<StepBench> read_step_baseline(const std::string& path, const StepBenchOptions& options,
                                              const BenchPlace& place) {
   StepBench result;
-  const auto take = [&result](const nlohmann::json& json) { take_times(json, result); };
+  const auto take = [&result](const nlohmann::json& json) {
+    result.forward_ms = json.at("forward_ms");
+    result.backward_ms = json.at("backward_ms");
+    take_times(json, result);
+  };
   SY_RETURN_IF_ERROR(read_baseline(path, "step", asked(options, place), place, take));
   return result;
 }

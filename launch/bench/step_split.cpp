@@ -81,4 +81,13 @@ std::map<std::string, double> split_steps(std::span<const Span> spans) {
   return split_time(spans, part_of);
 }
 
+std::map<std::string, double> passes_of_steps(std::span<const Span> spans) {
+  std::map<std::string, double> passes;
+  for (const Span& span : spans) {
+    if (span.name != "forward" && span.name != "backward") continue;
+    passes[span.name] += static_cast<double>(span.end_ns - span.begin_ns) / 1e6;
+  }
+  return passes;
+}
+
 }  // namespace switchyard

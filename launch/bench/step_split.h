@@ -19,4 +19,7 @@ const std::vector<std::string>& step_parts();
 // Milliseconds by part, without "rest", from the spans of whole steps.
 std::map<std::string, double> split_steps(std::span<const Span> spans);
 
+// Milliseconds of "forward" and "backward", with what they wait for, likewise.
+std::map<std::string, double> passes_of_steps(std::span<const Span> spans);
+
 }  // namespace switchyard

@@ -63,8 +63,7 @@ absl::Status RunConfig::validate() const {
 absl::StatusOr<int64_t> RunConfig::expert_slots() const {
   const MoeConfig& moe = model.moe;
   if (moe.experts == 0 || moe.router.limit_factor() == 0) return 0;
-  const int64_t population = train.global_batch / train.accumulation * data.sequence;
-  return slots_per_expert(moe.router.limit_factor(), population, moe.experts_per_token, moe.experts);
+  return slots_per_expert(moe.router.limit_factor(), part_tokens(), moe.experts_per_token, moe.experts);
 }
 
 absl::Status compare_for_resume(RunConfig saved, RunConfig current) {

@@ -128,6 +128,8 @@ struct RunConfig {
     v.section("communication", communication, "between ranks");
   }
   absl::Status validate() const;
+  // Of a step's part, over all ranks.
+  int64_t part_tokens() const { return train.global_batch / train.accumulation * data.sequence; }
   // Tokens of a step's part that an expert takes at most; 0: no limit. kBadConfig where a limit rounds to zero.
   absl::StatusOr<int64_t> expert_slots() const;
 };

@@ -15,7 +15,7 @@ std::string_view mixture_part(std::string_view span) {
       {"EndDispatch backward", "permute"},
       {"experts", "experts"},
       {"ExpertsFunction backward", "experts"},
-      {"BeginParts backward", "experts"},
+      {"BeginChunks backward", "experts"},
       {"combine", "combine"},
       {"BeginCombine backward", "combine"},
       {"EndCombine backward", "combine"},

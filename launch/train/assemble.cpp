@@ -44,7 +44,7 @@ std::unique_ptr<MoeLayer> make_moe(int64_t layer, const DecoderConfig& model, co
   return std::make_unique<MoeLayer>(
       decorate(decorators.router, make_router(name, width, config, context)),
       decorate(decorators.dispatcher, make_dispatcher(context.mesh.shape().dispatcher, placement, context.mesh)),
-      experts, std::move(shared), std::move(shared_gate), context.mesh.shape().dispatch_chunks);
+      experts, std::move(shared), std::move(shared_gate), context.mesh);
 }
 
 std::unique_ptr<DecoderBlock> make_block(int64_t layer, const DecoderConfig& config, const BuildContext& context,

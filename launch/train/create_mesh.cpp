@@ -1,12 +1,14 @@
 #include "launch/train/create_mesh.h"
 
+#include <algorithm>
+#include <optional>
 #include <vector>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
 
-#include "launch/train/choose_chunks.h"
+#include "launch/train/fit_chunks.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
@@ -21,7 +23,8 @@ absl::StatusOr<DispatcherKind> fastest_dispatcher(const RunConfig& config, const
                                                   const Tell& tell) {
   const auto options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device);
   SY_ASSIGN_OR_RETURN(const auto milliseconds,
-                      time_dispatchers({.width = config.model.width,
+                      time_dispatchers({.tokens = std::max<int64_t>(1, config.part_tokens() / mesh.world().size()),
+                                        .width = config.model.width,
                                         .experts = config.model.moe.experts,
                                         .experts_per_token = config.model.moe.experts_per_token,
                                         .options = options},
@@ -70,7 +73,9 @@ absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const
     SY_ASSIGN_OR_RETURN(kind, fastest_dispatcher(config, *mesh, device, tell));
   }
   if (by_model) {
-    SY_ASSIGN_OR_RETURN(chunks, choose_chunks(config, *mesh, kind, device));
+    SY_ASSIGN_OR_RETURN(const std::optional<ChunkModel> model, fit_chunks(config, *mesh, kind, device));
+    chunks = model ? model->chunks(config.part_tokens()) : 1;
+    if (model) mesh->settle_chunks([model = *model](int64_t tokens) { return model.chunks(tokens); });
     if (tell) tell(absl::StrCat("chunks      ", chunks, ", as rows and experts take time here"));
   }
   mesh->settle_dispatch(kind, chunks);

@@ -16,10 +16,10 @@ namespace switchyard {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Parts of a block's rows on their way through forward and backward.
-struct ExpertParts {
+// Chunks of a block's rows on their way through forward and backward.
+struct ExpertChunks {
   const ExpertBlock block;
-  std::vector<WeightFactors> factors;  // of the parts whose backward is done
+  std::vector<WeightFactors> factors;  // of the chunks whose backward is done
 };
 
 namespace {
@@ -29,17 +29,18 @@ void report(const ExpertBlock& block) {
   block.up.accumulated();
 }
 
-// Leaves the parts' rows as they are. Its backward comes when all parts' is done, and what they send is on the wire.
-struct BeginParts : torch::autograd::Function<BeginParts> {
-  static variable_list forward(AutogradContext* ctx, at::TensorList begun, const std::shared_ptr<ExpertParts>& parts) {
-    ctx->saved_data["parts"] = hold(parts);
+// Leaves the chunks' rows as they are. Its backward comes when all chunks' is done, and what they send is on the wire.
+struct BeginChunks : torch::autograd::Function<BeginChunks> {
+  static variable_list forward(AutogradContext* ctx, at::TensorList begun,
+                               const std::shared_ptr<ExpertChunks>& chunks) {
+    ctx->saved_data["chunks"] = hold(chunks);
     return begun.vec();
   }
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    const auto parts = held<ExpertParts>(ctx->saved_data["parts"]);
-    add_weight_gradients(parts->block, std::exchange(parts->factors, {}));
-    report(parts->block);
-    gradients.emplace_back();  // of the parts
+    const auto chunks = held<ExpertChunks>(ctx->saved_data["chunks"]);
+    add_weight_gradients(chunks->block, std::exchange(chunks->factors, {}));
+    report(chunks->block);
+    gradients.emplace_back();  // of the chunks
     return gradients;
   }
 };
@@ -48,25 +49,25 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   // The weights' values are inputs only so that the block is recorded when the rows need no gradient.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RD, const at::Tensor& up_EPD,
                             const at::Tensor&, const ExpertBlock& block, const std::vector<int64_t>& counts, bool keep,
-                            const std::shared_ptr<ExpertParts>& parts) {
+                            const std::shared_ptr<ExpertChunks>& chunks) {
     const at::Tensor h_RP = pre_activations(rows_RD, up_EPD.size(1), counts, keep);
     // h is neither input nor output, so that it may be kept as it is.
     ctx->save_for_backward({rows_RD, keep ? h_RP : at::Tensor()});
     ctx->saved_data["counts"] = counts;
     ctx->saved_data["block"] = hold(std::make_shared<const ExpertBlock>(block));
-    ctx->saved_data["parts"] = hold(parts);
+    ctx->saved_data["chunks"] = hold(chunks);
     return compute_block(block, rows_RD, counts, h_RP);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto block = held<const ExpertBlock>(ctx->saved_data["block"]);
-    const auto parts = held<ExpertParts>(ctx->saved_data["parts"]);
+    const auto chunks = held<ExpertChunks>(ctx->saved_data["chunks"]);
     const std::vector<int64_t> counts = ctx->saved_data["counts"].toIntVector();
     const variable_list saved = ctx->get_saved_variables();
     variable_list result(7);
     result[0] = differentiate_block(*block, saved[0].detach(), saved[1], gradients[0].contiguous(), counts,
-                                    ctx->needs_input_grad(0), parts ? &parts->factors.emplace_back() : nullptr);
-    if (!parts) report(*block);
+                                    ctx->needs_input_grad(0), chunks ? &chunks->factors.emplace_back() : nullptr);
+    if (!chunks) report(*block);
     return result;
   }
 };
@@ -121,17 +122,17 @@ Experts::Experts(const std::string& name, int64_t width, int64_t expert_width, A
                 context.residual_init_scale);
 }
 
-Experts::Parts Experts::begin_parts(std::vector<at::Tensor>& begun) {
+Experts::Chunks Experts::begin_chunks(std::vector<at::Tensor>& begun) {
   const at::Tensor& first = begun.front();
   if (!at::GradMode::is_enabled() || local_experts_ == 0 || !first.requires_grad() || !first.is_cpu()) return {};
-  Parts parts(new ExpertParts{.block = block(), .factors = {}});
-  begun = BeginParts::apply(at::TensorList(begun), parts);
+  Chunks chunks(new ExpertChunks{.block = block(), .factors = {}});
+  begun = BeginChunks::apply(at::TensorList(begun), chunks);
   up_->recorded();
   down_->recorded();
-  return parts;
+  return chunks;
 }
 
-at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> counts, const Parts& parts) {
+at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> counts, const Chunks& chunks) {
   SY_CHECK_EQ(static_cast<int64_t>(counts.size()), local_experts_);
   int64_t total = 0;
   for (const int64_t rows : counts) total += rows;
@@ -142,12 +143,12 @@ at::Tensor Experts::forward(const at::Tensor& rows_RD, std::span<const int64_t> 
   if (!at::GradMode::is_enabled()) {
     return compute_block(block(), x_RD, counts, pre_activations(x_RD, up_->value().size(1), counts, /*keep=*/false));
   }
-  if (!parts) {
+  if (!chunks) {
     up_->recorded();
     down_->recorded();
   }
   return ExpertsFunction::apply(x_RD, up_->value(), down_->value(), block(),
-                                std::vector<int64_t>(counts.begin(), counts.end()), !recompute_, parts);
+                                std::vector<int64_t>(counts.begin(), counts.end()), !recompute_, chunks);
 }
 
 ExpertBlock Experts::block() const {

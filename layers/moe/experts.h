@@ -24,11 +24,11 @@ enum class ExpertSharing { kNone, kUp, kDown };
 ExpertSharing expert_sharing_from_name(std::string_view name);
 
 struct ExpertBlock;
-struct ExpertParts;
+struct ExpertChunks;
 
 class Experts {
  public:
-  using Parts = std::shared_ptr<ExpertParts>;  // null: each by itself
+  using Chunks = std::shared_ptr<ExpertChunks>;  // null: each by itself
 
   // `name`: of the layer's MoE, e.g. "layers.3.moe"; expert e's logical tensors are name.experts.e.{gate,up} [F,D], cut
   // by rows over expert_tensor, and name.experts.e.down [D,F], cut by columns; gate is SwiGLU's alone. `placement` is
@@ -43,14 +43,14 @@ class Experts {
   // rows adds nothing.
   // Where rows of D and of F values are multiples of 64 bytes, an expert's outputs and gradients have the same bits
   // whatever other experts are in the block.
-  at::Tensor forward(const at::Tensor& rows_RD, std::span<const int64_t> counts, const Parts& parts = {});
+  at::Tensor forward(const at::Tensor& rows_RD, std::span<const int64_t> counts, const Chunks& chunks = {});
 
-  // Before rows that come in parts: `begun`, what their dispatch will end, is replaced by what is to be ended instead.
-  // Where each part's forward then gets what this returns, the weights' gradients are made when backward is back here,
-  // of all parts together: a matrix is written once, and while what the parts send back is on the wire. Until then each
-  // part keeps activations and gradients of R rows. Null where there is nothing to put off: without gradients of the
-  // rows, and on a device.
-  Parts begin_parts(std::vector<at::Tensor>& begun);
+  // Before rows that come in chunks: `begun`, what their dispatch will end, is replaced by what is to be ended instead.
+  // Where each chunk's forward then gets what this returns, the weights' gradients are made when backward is back here,
+  // of all chunks together: a matrix is written once, and while what the chunks send back is on the wire. Until then
+  // each chunk keeps activations and gradients of R rows. Null where there is nothing to put off: without gradients of
+  // the rows, and on a device.
+  Chunks begin_chunks(std::vector<at::Tensor>& begun);
 
   // In the order of use; on a rank without experts what is shared, if anything.
   ParameterList parameters();

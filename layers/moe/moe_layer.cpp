@@ -30,40 +30,40 @@ at::Tensor run_padded(Experts& experts, const at::Tensor& rows_RD, const std::ve
 
 MoeLayer::MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher,
                    std::shared_ptr<Experts> experts, std::unique_ptr<FeedForward> shared,
-                   std::unique_ptr<Parameter> shared_gate_1D, int64_t chunks)
+                   std::unique_ptr<Parameter> shared_gate_1D, const Mesh& mesh)
     : router_(std::move(router)),
       dispatcher_(std::move(dispatcher)),
       experts_(std::move(experts)),
       shared_(std::move(shared)),
       shared_gate_(std::move(shared_gate_1D)),
-      chunks_(chunks) {}
+      mesh_(mesh) {}
 
 MoeOutput MoeLayer::forward(const at::Tensor& x_tD, const TokenContext& context) {
   RouterOutput routed = in_span("route", [&] { return router_->route(x_tD, context); });
   statistics_ = std::move(routed.statistics);
   choice_ = std::move(routed.choice);
-  SY_CHECK(chunks_ == 1 || routed.rows_per_expert == 0);
 
-  std::vector<Chunk> chunks = plan_chunks(x_tD, routed.routing);
+  std::vector<Chunk> chunks = plan_chunks(x_tD, routed.routing, mesh_.dispatch_chunks(context.population));
+  SY_CHECK(chunks.size() == 1 || routed.rows_per_expert == 0);
   for (Chunk& chunk : chunks) begin_dispatch(chunk);
-  const Experts::Parts parts = chunks_ > 1 ? begin_parts(chunks) : Experts::Parts();
+  const Experts::Chunks together = chunks.size() > 1 ? begin_chunks(chunks) : Experts::Chunks();
   at::Tensor shared_tD;
   if (shared_) shared_tD = in_span("shared experts", [&] { return through_shared(x_tD, context); });
-  for (Chunk& chunk : chunks) compute(chunk, routed.rows_per_expert, parts);
+  for (Chunk& chunk : chunks) compute(chunk, routed.rows_per_expert, together);
   std::vector<at::Tensor> y;
   for (const Chunk& chunk : chunks) y.push_back(end_combine(chunk));
   at::Tensor y_tD = y.size() == 1 ? y.front() : at::cat(y);
   return {shared_ ? y_tD + shared_tD : y_tD, routed.auxiliary_loss};
 }
 
-std::vector<MoeLayer::Chunk> MoeLayer::plan_chunks(const at::Tensor& x_tD, const Routing& routing) const {
+std::vector<MoeLayer::Chunk> MoeLayer::plan_chunks(const at::Tensor& x_tD, const Routing& routing, int count) const {
   std::vector<Chunk> chunks;
   std::vector<Routing> routings;
-  for (int64_t i = 0; i < chunks_; ++i) {
-    const auto [begin, end] = cut(x_tD.size(0), static_cast<int>(chunks_), static_cast<int>(i));
-    routings.push_back(chunks_ == 1 ? routing : routing.of_tokens(begin, end));
+  for (int i = 0; i < count; ++i) {
+    const auto [begin, end] = cut(x_tD.size(0), count, i);
+    routings.push_back(count == 1 ? routing : routing.of_tokens(begin, end));
     chunks.push_back(
-        {.x_tD = chunks_ == 1 ? x_tD : x_tD.narrow(0, begin, end - begin), .plan = {}, .sent = {}, .returning = {}});
+        {.x_tD = count == 1 ? x_tD : x_tD.narrow(0, begin, end - begin), .plan = {}, .sent = {}, .returning = {}});
   }
   const auto plans = in_span("dispatch", [&] { return dispatcher_->plan(routings); });
   for (size_t i = 0; i < chunks.size(); ++i) chunks[i].plan = plans[i];
@@ -74,21 +74,21 @@ void MoeLayer::begin_dispatch(Chunk& chunk) {
   chunk.sent = in_span("dispatch", [&] { return dispatcher_->begin_dispatch(chunk.x_tD, chunk.plan); });
 }
 
-Experts::Parts MoeLayer::begin_parts(std::vector<Chunk>& chunks) {
+Experts::Chunks MoeLayer::begin_chunks(std::vector<Chunk>& chunks) {
   std::vector<at::Tensor> begun;
   for (const Chunk& chunk : chunks) begun.push_back(chunk.sent.rows_RD);
-  Experts::Parts parts = experts_->begin_parts(begun);
+  Experts::Chunks together = experts_->begin_chunks(begun);
   for (size_t i = 0; i < chunks.size(); ++i) chunks[i].sent.rows_RD = begun[i];
-  return parts;
+  return together;
 }
 
-void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert, const Experts::Parts& parts) {
+void MoeLayer::compute(Chunk& chunk, int64_t rows_per_expert, const Experts::Chunks& together) {
   chunk.sent = in_span("dispatch", [&] { return dispatcher_->end_dispatch(chunk.sent); });
   const at::Tensor& rows_RD = chunk.sent.rows_RD;
   const std::vector<int64_t>& counts = chunk.sent.counts;
   const at::Tensor y_RD = in_span("experts", [&] {
     return rows_per_expert > 0 ? run_padded(*experts_, rows_RD, counts, rows_per_expert)
-                               : experts_->forward(rows_RD, counts, parts);
+                               : experts_->forward(rows_RD, counts, together);
   });
   chunk.returning = in_span("combine", [&] { return dispatcher_->begin_combine(y_RD, chunk.plan); });
 }

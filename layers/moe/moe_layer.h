@@ -26,9 +26,9 @@ class MoeLayer {
  public:
   // `experts`: other layers may have them too. `shared` null: no shared experts. Its width is that of all shared
   // experts together: what they give is added up, and weighed by the sigmoid of shared_gate_1D · x where there is one
-  // (Qwen2-MoE). `chunks` > 1 does not go with a router that pads.
+  // (Qwen2-MoE). `mesh` says in how many chunks tokens travel; more than one do not go with a router that pads.
   MoeLayer(std::unique_ptr<Router> router, std::unique_ptr<Dispatcher> dispatcher, std::shared_ptr<Experts> experts,
-           std::unique_ptr<FeedForward> shared, std::unique_ptr<Parameter> shared_gate_1D, int64_t chunks);
+           std::unique_ptr<FeedForward> shared, std::unique_ptr<Parameter> shared_gate_1D, const Mesh& mesh);
 
   // x_tD: this rank's tokens, possibly none. Collective over the ranks of the routing population and of the dispatch
   // group. Failures of the wire are thrown as StatusError.
@@ -50,11 +50,11 @@ class MoeLayer {
     Dispatched sent;
     at::Tensor returning;
   };
-  std::vector<Chunk> plan_chunks(const at::Tensor& x_tD, const Routing& routing) const;
+  std::vector<Chunk> plan_chunks(const at::Tensor& x_tD, const Routing& routing, int count) const;
   void begin_dispatch(Chunk& chunk);
-  Experts::Parts begin_parts(std::vector<Chunk>& chunks);
+  Experts::Chunks begin_chunks(std::vector<Chunk>& chunks);
   // Ends the dispatch, and begins to combine.
-  void compute(Chunk& chunk, int64_t rows_per_expert, const Experts::Parts& parts);
+  void compute(Chunk& chunk, int64_t rows_per_expert, const Experts::Chunks& together);
   at::Tensor end_combine(const Chunk& chunk);
   at::Tensor through_shared(const at::Tensor& x_tD, const TokenContext& context);
 
@@ -63,7 +63,7 @@ class MoeLayer {
   std::shared_ptr<Experts> experts_;
   std::unique_ptr<FeedForward> shared_;
   std::unique_ptr<Parameter> shared_gate_;
-  const int64_t chunks_;
+  const Mesh& mesh_;
   RouterStatistics statistics_;
   Choice choice_;
 };

@@ -46,10 +46,11 @@ class AllToAllPlan : public RowExchange {
  private:
   void place_arrivals(std::span<const int64_t> arriving);
   void place_slots(const std::vector<int64_t>& slot_counts);
+  std::vector<RowStart> starts_in_memory(int64_t RowStart::*field, int64_t own_row, int64_t wire_row) const;
+  std::vector<int64_t> tell_near(int64_t first) const;
   Work over_wire(const at::Tensor& send, const std::vector<int64_t>& to, const at::Tensor& recv,
                  const std::vector<int64_t>& from, int64_t placed_rows) const;
   Arrival collect_in_place(const at::Tensor& rows_RD, Returned& returned) const;
-  std::vector<int64_t> tell_near(int64_t first) const;
 
   const Neighbourhood ranks_;
   const bool all_on_wire_;  // the own rows too: a rank with a single expert gets its rows in order
@@ -60,9 +61,52 @@ class AllToAllPlan : public RowExchange {
   std::vector<RowSegment> own_;          // a: row of the returned buffer, b: row of rows_RD; as arrivals_,
                                          // and empty where any rank is near
   std::vector<int64_t> starts_of_;       // [group size, local experts]: rows of rows_RD
-  std::vector<RowStart> starts_;         // of each copy of each expert; what near ranks tell is unknown
+  std::vector<RowStart> starts_;         // of each copy of each expert; where any rank is near, what it tells is
+                                         // unknown, and own rows return as rows of rows_RD
   int64_t to_near_ = 0, from_near_ = 0;  // rows
 };
+
+}  // namespace
+
+AllToAllDispatcher::AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor, Communicator& node,
+                                       const SharedMemory* memory)
+    : group_(group), placement_(std::move(placement)), expert_tensor_(expert_tensor), node_(node), memory_(memory) {
+  SY_CHECK_EQ(static_cast<size_t>(group.size()), placement_.experts_of.size() * expert_tensor);
+}
+
+std::vector<RowExchangePointer> AllToAllDispatcher::exchanges_of(std::span<const Routing> chunks) {
+  std::vector<std::vector<int64_t>> slot_counts;
+  for (const Routing& chunk : chunks) {
+    slot_counts.push_back(count_slots(chunk.experts.contiguous(), placement_.experts));
+  }
+  // The rows that this rank has for each expert of every rank, and every rank for each of this one's, chunk by chunk.
+  const Neighbourhood ranks{group_, placement_, expert_tensor_, node_,
+                            chunks.front().experts.is_cpu() ? memory_ : nullptr};
+  const int64_t local = static_cast<int64_t>(ranks.experts_of(group_.rank()).size());
+  std::vector<int64_t> outgoing, to;
+  for (int g = 0; g < group_.size(); ++g) {
+    for (const std::vector<int64_t>& counts : slot_counts) {
+      for (const int64_t e : ranks.experts_of(g)) outgoing.push_back(counts[e]);
+    }
+    to.push_back(static_cast<int64_t>(chunks.size() * ranks.experts_of(g).size()));
+  }
+  const int64_t from_each = static_cast<int64_t>(chunks.size()) * local;
+  const std::vector<int64_t> told =
+      exchange_numbers(group_, outgoing, to, std::vector<int64_t>(group_.size(), from_each));
+
+  std::vector<RowExchangePointer> plans;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    std::vector<int64_t> arriving;
+    for (int g = 0; g < group_.size(); ++g) {
+      const auto first = told.begin() + g * from_each + static_cast<int64_t>(i) * local;
+      arriving.insert(arriving.end(), first, first + local);
+    }
+    plans.push_back(std::make_shared<AllToAllPlan>(ranks, chunks[i], slot_counts[i], arriving));
+  }
+  return plans;
+}
+
+namespace {
 
 AllToAllPlan::AllToAllPlan(const Neighbourhood& ranks, const Routing& routing, const std::vector<int64_t>& slot_counts,
                            std::span<const int64_t> arriving)
@@ -143,7 +187,8 @@ void AllToAllPlan::place_slots(const std::vector<int64_t>& slot_counts) {
     for (int c = 0; c < ranks_.expert_tensor; ++c) {
       const int g = ranks_.placement.owner[e] * ranks_.expert_tensor + c;
       const int64_t row = block_start[g] + next[e];
-      starts_.push_back({g == self && !all_on_wire_ ? stays_at(own_row[e]) : row, row});
+      starts_.push_back(
+          {g == self && !all_on_wire_ ? stays_at(own_row[e]) : row, g == self && ranks_.any_near() ? own_row[e] : row});
     }
   }
   if (!ranks_.any_near()) index_slots(ids_N_, starts_, table);  // else each landing and collection does
@@ -156,19 +201,27 @@ RowExchange::Landing AllToAllPlan::land(int64_t width, const at::TensorOptions& 
                   .places_XD = memory.all(width, options),
                   .wire_WD = memory.allocate(wire_rows, width, options),
                   .rows_RD = memory.allocate(rows, width, options)};
-  const std::vector<int64_t> told = tell_near(memory.row_of(landing.rows_RD));
+  const int64_t own_row = memory.row_of(landing.rows_RD), wire_row = memory.row_of(landing.wire_WD);
+  index_slots(ids_N_, starts_in_memory(&RowStart::target, own_row, wire_row), landing.table);
+  return landing;
+}
+
+// starts_, the targets or what returned, as rows of all memory, but for what stays: own rows lie there from own_row on,
+// far ranks' from wire_row on, and near ranks tell where theirs are.
+std::vector<RowStart> AllToAllPlan::starts_in_memory(int64_t RowStart::*field, int64_t own_row,
+                                                     int64_t wire_row) const {
+  const std::vector<int64_t> told = tell_near(own_row);
   std::vector<RowStart> starts = starts_;
-  const int64_t wire_row = memory.row_of(landing.wire_WD);
   auto next = told.begin();
   for (int g = 0; g < ranks_.group.size(); ++g) {
     for (const int64_t e : ranks_.experts_of(g)) {
-      RowStart& start = starts[e * ranks_.expert_tensor + g % ranks_.expert_tensor];
-      if (ranks_.is_near(g)) start.target = *next++;
-      if (ranks_.is_far(g)) start.target += wire_row;
+      int64_t& row = starts[e * ranks_.expert_tensor + g % ranks_.expert_tensor].*field;
+      if (ranks_.is_near(g)) row = *next++;
+      if (ranks_.is_far(g)) row += wire_row;
+      if (g == ranks_.group.rank() && row >= 0) row += own_row;
     }
   }
-  index_slots(ids_N_, starts, landing.table);
-  return landing;
+  return starts;
 }
 
 // Where near ranks' rows begin for each of their experts, rank by rank; they learn the same of rows_RD, or of rows in
@@ -187,6 +240,15 @@ std::vector<int64_t> AllToAllPlan::tell_near(int64_t first) const {
   return told;
 }
 
+RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const {
+  if (all_on_wire_) return ends(over_wire(wire_WD, sent_, rows_RD, received_, 0));
+  const at::Tensor arrived = at::empty({sum_of(received_), rows_RD.size(1)}, rows_RD.options());
+  return [this, arrived, rows_RD, wait = ends(over_wire(wire_WD, sent_, arrived, received_, to_near_))] {
+    wait();
+    copy_segments(arrived, rows_RD, arrivals_);
+  };
+}
+
 // Rows of far ranks. It ends when all ranks have come to it, so that what near ones put into each other's memory before
 // is there as well.
 Work AllToAllPlan::over_wire(const at::Tensor& send, const std::vector<int64_t>& to, const at::Tensor& recv,
@@ -195,15 +257,6 @@ Work AllToAllPlan::over_wire(const at::Tensor& send, const std::vector<int64_t>&
   Call call;
   call.placed_bytes = placed_rows * send.size(1) * static_cast<int64_t>(send.element_size());
   return ranks_.group.all_to_all(send, to, recv, from, call);
-}
-
-RowExchange::Arrival AllToAllPlan::deliver(const at::Tensor& wire_WD, const at::Tensor& rows_RD) const {
-  if (all_on_wire_) return ends(over_wire(wire_WD, sent_, rows_RD, received_, 0));
-  const at::Tensor arrived = at::empty({sum_of(received_), rows_RD.size(1)}, rows_RD.options());
-  return [this, arrived, rows_RD, wait = ends(over_wire(wire_WD, sent_, arrived, received_, to_near_))] {
-    wait();
-    copy_segments(arrived, rows_RD, arrivals_);
-  };
 }
 
 RowExchange::Arrival AllToAllPlan::collect(const at::Tensor& rows_RD, Returned& returned) const {
@@ -232,20 +285,7 @@ RowExchange::Arrival AllToAllPlan::collect_in_place(const at::Tensor& rows_RD, R
     wait();
     const SharedMemory& all = *ranks_.memory;
     const int64_t own_row = all.row_of(returned.lent_RD), wire_row = all.row_of(returned.arrived_WD);
-    const int64_t local = static_cast<int64_t>(counts.size()), self = ranks_.group.rank();
-    const std::vector<int64_t> told = tell_near(own_row);
-    std::vector<RowStart> starts = starts_;
-    auto next = told.begin();
-    for (int g = 0; g < ranks_.group.size(); ++g) {
-      auto own_next = starts_of_.begin() + self * local;
-      for (const int64_t e : ranks_.experts_of(g)) {
-        int64_t& row = starts[e * ranks_.expert_tensor + g % ranks_.expert_tensor].returned;
-        if (ranks_.is_near(g)) row = *next++;
-        if (ranks_.is_far(g)) row += wire_row;
-        if (g == self) row = own_row + *own_next++;
-      }
-    }
-    index_slots(ids_N_, starts, returned.table);
+    index_slots(ids_N_, starts_in_memory(&RowStart::returned, own_row, wire_row), returned.table);
   };
 }
 
@@ -254,43 +294,5 @@ void AllToAllPlan::keep_lent(const Returned& returned) const {
 }
 
 }  // namespace
-
-AllToAllDispatcher::AllToAllDispatcher(Communicator& group, Placement placement, int expert_tensor, Communicator& node,
-                                       const SharedMemory* memory)
-    : group_(group), placement_(std::move(placement)), expert_tensor_(expert_tensor), node_(node), memory_(memory) {
-  SY_CHECK_EQ(static_cast<size_t>(group.size()), placement_.experts_of.size() * expert_tensor);
-}
-
-std::vector<RowExchangePointer> AllToAllDispatcher::exchanges_of(std::span<const Routing> parts) {
-  std::vector<std::vector<int64_t>> slot_counts;
-  for (const Routing& part : parts) {
-    slot_counts.push_back(count_slots(part.experts.contiguous(), placement_.experts));
-  }
-  // The rows that this rank has for each expert of every rank, and every rank for each of this one's, part by part.
-  const Neighbourhood ranks{group_, placement_, expert_tensor_, node_,
-                            parts.front().experts.is_cpu() ? memory_ : nullptr};
-  const int64_t local = static_cast<int64_t>(ranks.experts_of(group_.rank()).size());
-  std::vector<int64_t> outgoing, to;
-  for (int g = 0; g < group_.size(); ++g) {
-    for (const std::vector<int64_t>& counts : slot_counts) {
-      for (const int64_t e : ranks.experts_of(g)) outgoing.push_back(counts[e]);
-    }
-    to.push_back(static_cast<int64_t>(parts.size() * ranks.experts_of(g).size()));
-  }
-  const int64_t from_each = static_cast<int64_t>(parts.size()) * local;
-  const std::vector<int64_t> told =
-      exchange_numbers(group_, outgoing, to, std::vector<int64_t>(group_.size(), from_each));
-
-  std::vector<RowExchangePointer> plans;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    std::vector<int64_t> arriving;
-    for (int g = 0; g < group_.size(); ++g) {
-      const auto first = told.begin() + g * from_each + static_cast<int64_t>(i) * local;
-      arriving.insert(arriving.end(), first, first + local);
-    }
-    plans.push_back(std::make_shared<AllToAllPlan>(ranks, parts[i], slot_counts[i], arriving));
-  }
-  return plans;
-}
 
 }  // namespace switchyard

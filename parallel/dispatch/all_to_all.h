@@ -2,11 +2,11 @@
 // of its expert by one all-to-all with uneven counts, and comes back by another. Rank of the group = index along the
 // expert axis · expert_tensor + index along expert_tensor.
 //
-// Plans exchange counts (one int64 for each pair of a source and a local expert), calls rows. Ranks that
-// share memory write rows straight into their places at the experts, and read what returns where the experts left it;
-// only messages say where these are, and that all is written. Other rows are gathered, sent and put in order. Rows that
-// stay on their rank do not pass through the wire's buffers, unless the rank holds a single expert and shares no
-// memory: then what arrives is in order already.
+// To plan, every rank tells each rank how many rows it will send to each of that rank's experts, an int64 for each
+// chunk. Dispatch and combine then move the rows. Ranks that share memory write rows straight into their places at the
+// experts, and read what returns where the experts left it; only messages say where these are, and that all is written.
+// Other rows are gathered, sent and put in order. Rows that stay on their rank do not pass through the wire's buffers,
+// unless the rank holds a single expert and shares no memory: then what arrives is in order already.
 #pragma once
 
 #include "parallel/dispatch/row_dispatcher.h"
@@ -26,7 +26,7 @@ class AllToAllDispatcher : public RowDispatcher {
                      const SharedMemory* memory);
 
  private:
-  std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> parts) override;
+  std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> chunks) override;
 
   Communicator& group_;
   Placement placement_;

@@ -12,7 +12,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Weights of all parts on their way, rank by rank and within one part by part.
+// Weights of all chunks on their way, rank by rank and within one chunk by chunk.
 struct WeightExchange {
   WeightExchange(Communicator& group, at::Tensor order_M, std::vector<int64_t> to, std::vector<int64_t> from)
       : group(group), order_M(std::move(order_M)), to(std::move(to)), from(std::move(from)) {}
@@ -29,7 +29,7 @@ struct WeightExchange {
   }
 
   Communicator& group;
-  const at::Tensor order_M;             // which of the parts' slots, one part after the other, are sent
+  const at::Tensor order_M;             // which of the chunks' slots, one chunk after the other, are sent
   const std::vector<int64_t> to, from;  // weights, each rank
 };
 
@@ -54,20 +54,20 @@ at::Tensor indices(const std::vector<int64_t>& values, c10::Device device) {
 }  // namespace
 
 std::vector<at::Tensor> weights_of_arrived(Communicator& group, const std::vector<at::Tensor>& weights,
-                                           const std::vector<std::shared_ptr<const DomainExchange>>& parts) {
+                                           const std::vector<std::shared_ptr<const DomainExchange>>& chunks) {
   const size_t ranks = group.size();
   std::vector<int64_t> to(ranks), from(ranks), order;
-  std::vector<std::vector<int64_t>> places(parts.size());  // of each part's slots among all that arrive
-  std::vector<size_t> sent(parts.size());
+  std::vector<std::vector<int64_t>> places(chunks.size());  // of each chunk's slots among all that arrive
+  std::vector<size_t> sent(chunks.size());
   int64_t arrived = 0;
   for (size_t r = 0; r < ranks; ++r) {
-    int64_t first = 0;  // slot of the part among all parts'
-    for (size_t i = 0; i < parts.size(); ++i) {
-      const Outgoing& outgoing = parts[i]->outgoing();
+    int64_t first = 0;  // slot of the chunk among all chunks'
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      const Outgoing& outgoing = chunks[i]->outgoing();
       for (int64_t left = outgoing.slots[r]; left > 0; --left) order.push_back(first + outgoing.slot_order[sent[i]++]);
-      for (int64_t left = parts[i]->slots_from()[r]; left > 0; --left) places[i].push_back(arrived++);
+      for (int64_t left = chunks[i]->slots_from()[r]; left > 0; --left) places[i].push_back(arrived++);
       to[r] += outgoing.slots[r];
-      from[r] += parts[i]->slots_from()[r];
+      from[r] += chunks[i]->slots_from()[r];
       first += outgoing.slots_of_tokens;
     }
   }
@@ -75,7 +75,7 @@ std::vector<at::Tensor> weights_of_arrived(Communicator& group, const std::vecto
   const auto exchange =
       std::make_shared<const WeightExchange>(group, indices(order, device), std::move(to), std::move(from));
   const at::Tensor all = WeightsOfArrived::apply(at::cat(weights), exchange);
-  if (parts.size() == 1) return {all};
+  if (chunks.size() == 1) return {all};
   std::vector<at::Tensor> arrived_weights;
   for (const std::vector<int64_t>& place : places)
     arrived_weights.push_back(all.index_select(0, indices(place, device)));

@@ -1,4 +1,4 @@
-// The weights of what a hierarchical dispatch hands on: they travel once for all parts of the tokens, before their
+// The weights of what a hierarchical dispatch hands on: they travel once for all chunks of the tokens, before their
 // rows.
 #pragma once
 
@@ -12,10 +12,10 @@
 
 namespace switchyard {
 
-// Of each part, the weights of the slots of arrived(), from those of all ranks' tokens: `weights` are this rank's, one
-// tensor for each of `parts`. An autograd function: gradients come back together too, each the sum over the domains
+// Of each chunk, the weights of the slots of arrived(), from those of all ranks' tokens: `weights` are this rank's, one
+// tensor for each of `chunks`. An autograd function: gradients come back together too, each the sum over the domains
 // that its slot went to. Collective over `group`, which is borrowed until the backward; throws StatusError.
 std::vector<at::Tensor> weights_of_arrived(Communicator& group, const std::vector<at::Tensor>& weights,
-                                           const std::vector<std::shared_ptr<const DomainExchange>>& parts);
+                                           const std::vector<std::shared_ptr<const DomainExchange>>& chunks);
 
 }  // namespace switchyard

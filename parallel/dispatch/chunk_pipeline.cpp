@@ -23,4 +23,10 @@ int best_chunks(const ChunkTimes& times) {
   return best;
 }
 
+int ChunkModel::chunks(int64_t part_tokens) const {
+  const double rows = static_cast<double>(part_tokens) / static_cast<double>(tokens);
+  return best_chunks({.wire = [&](double share) { return wire.time(share * rows); },
+                      .compute = [&](double share) { return compute.time(share * rows); }});
+}
+
 }  // namespace switchyard

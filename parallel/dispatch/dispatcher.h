@@ -1,4 +1,5 @@
 // Tokens travel to experts and back. A dispatcher has no learnable state and knows nothing of how routing was chosen.
+// make_dispatcher makes one. Read on at RowDispatcher, which implements it over a RowExchange.
 #pragma once
 
 #include <cstdint>
@@ -41,13 +42,13 @@ struct Dispatched {
 //
 // Each is made of a beginning, which puts rows on the wire, and an end, which waits for them; what lies between, in the
 // backward too, is done meanwhile. Every beginning is ended, by the dispatcher that began it. Several may be
-// open, of one plan only one. Where tokens travel in parts, all are planned first: what ranks must know of each other,
+// open, of one plan only one. Where tokens travel in chunks, all are planned first: what ranks must know of each other,
 // weights too, is exchanged once, before rows keep the wire busy.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
-  // One for each part; all ranks have as many.
-  virtual std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) = 0;
+  // One for each chunk; all ranks have as many.
+  virtual std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> chunks) = 0;
   // x_TD: this rank's tokens, any floating dtype. With expert_tensor > 1 every rank that shares an expert gets its
   // rows.
   Dispatched dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) {

@@ -13,8 +13,8 @@ class DispatcherDecorator : public Dispatcher {
  public:
   explicit DispatcherDecorator(std::unique_ptr<Dispatcher> dispatcher) : dispatcher_(std::move(dispatcher)) {}
 
-  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override {
-    return dispatcher_->plan(parts);
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> chunks) override {
+    return dispatcher_->plan(chunks);
   }
   Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override {
     return dispatcher_->begin_dispatch(x_TD, plan);

@@ -5,36 +5,36 @@
 namespace switchyard {
 
 std::vector<std::shared_ptr<const DomainExchange>> DomainExchange::plan(Communicator& group,
-                                                                        std::vector<Outgoing> parts,
+                                                                        std::vector<Outgoing> chunks,
                                                                         const DomainExperts& experts,
                                                                         c10::Device device) {
   const int ranks = group.size();
-  // How many rows and slots, then the experts of the slots; to each rank what it is to know of all parts.
+  // How many rows and slots, then the experts of the slots; to each rank what it is to know of all chunks.
   std::vector<int64_t> sizes, messages, message_to(ranks);
-  std::vector<int64_t> message_begin(parts.size());
+  std::vector<int64_t> message_begin(chunks.size());
   std::vector<std::vector<int64_t>> message_sizes;
-  for (const Outgoing& part : parts) message_sizes.push_back(part.message_sizes());
+  for (const Outgoing& chunk : chunks) message_sizes.push_back(chunk.message_sizes());
   for (int r = 0; r < ranks; ++r) {
-    for (size_t i = 0; i < parts.size(); ++i) {
-      sizes.insert(sizes.end(), {parts[i].rows[r], parts[i].slots[r]});
-      const auto first = parts[i].message.begin() + message_begin[i];
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      sizes.insert(sizes.end(), {chunks[i].rows[r], chunks[i].slots[r]});
+      const auto first = chunks[i].message.begin() + message_begin[i];
       const int64_t count = message_sizes[i][r];
       messages.insert(messages.end(), first, first + count);
       message_begin[i] += count;
       message_to[r] += count;
     }
   }
-  const std::vector<int64_t> two_a_part(ranks, 2 * static_cast<int64_t>(parts.size()));
-  const std::vector<int64_t> arriving = exchange_numbers(group, sizes, two_a_part, two_a_part);
+  const std::vector<int64_t> two_a_chunk(ranks, 2 * static_cast<int64_t>(chunks.size()));
+  const std::vector<int64_t> arriving = exchange_numbers(group, sizes, two_a_chunk, two_a_chunk);
   std::vector<int64_t> message_from(ranks);
-  for (size_t i = 0; i < arriving.size(); ++i) message_from[i / (2 * parts.size())] += arriving[i];
+  for (size_t i = 0; i < arriving.size(); ++i) message_from[i / (2 * chunks.size())] += arriving[i];
   const std::vector<int64_t> message = exchange_numbers(group, messages, message_to, message_from);
 
-  std::vector<std::vector<int64_t>> rows_from(parts.size()), slots_from(parts.size()), message_of(parts.size());
+  std::vector<std::vector<int64_t>> rows_from(chunks.size()), slots_from(chunks.size()), message_of(chunks.size());
   auto next = message.begin();
   auto size = arriving.begin();
   for (int r = 0; r < ranks; ++r) {
-    for (size_t i = 0; i < parts.size(); ++i) {
+    for (size_t i = 0; i < chunks.size(); ++i) {
       rows_from[i].push_back(*size++);
       slots_from[i].push_back(*size++);
       const int64_t count = rows_from[i].back() + slots_from[i].back();
@@ -43,9 +43,9 @@ std::vector<std::shared_ptr<const DomainExchange>> DomainExchange::plan(Communic
     }
   }
   std::vector<std::shared_ptr<const DomainExchange>> plans;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    plans.emplace_back(new DomainExchange(group, std::move(parts[i]), std::move(rows_from[i]), std::move(slots_from[i]),
-                                          message_of[i], experts, device));
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    plans.emplace_back(new DomainExchange(group, std::move(chunks[i]), std::move(rows_from[i]),
+                                          std::move(slots_from[i]), message_of[i], experts, device));
   }
   return plans;
 }

@@ -17,8 +17,8 @@ namespace switchyard {
 // Rows that arrive are ordered by the rank they come from, then by token.
 class DomainExchange : public RowExchange {
  public:
-  // One for each part of the tokens. Collective over `group`, which is borrowed.
-  static std::vector<std::shared_ptr<const DomainExchange>> plan(Communicator& group, std::vector<Outgoing> parts,
+  // One for each chunk of the tokens. Collective over `group`, which is borrowed.
+  static std::vector<std::shared_ptr<const DomainExchange>> plan(Communicator& group, std::vector<Outgoing> chunks,
                                                                  const DomainExperts& experts, c10::Device device);
 
   Arrival deliver(const at::Tensor& wire_WD, const at::Tensor& rows_UD) const override;

@@ -27,9 +27,9 @@ int place_in(const std::vector<int>& ranks, int rank) {
   return static_cast<int>(std::lower_bound(ranks.begin(), ranks.end(), rank) - ranks.begin());
 }
 
-std::vector<int64_t> joined(const std::vector<std::vector<int64_t>>& parts) {
+std::vector<int64_t> joined(const std::vector<std::vector<int64_t>>& pieces) {
   std::vector<int64_t> all;
-  for (const std::vector<int64_t>& part : parts) all.insert(all.end(), part.begin(), part.end());
+  for (const std::vector<int64_t>& piece : pieces) all.insert(all.end(), piece.begin(), piece.end());
   return all;
 }
 

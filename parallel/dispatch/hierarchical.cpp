@@ -46,21 +46,21 @@ std::unique_ptr<HierarchicalDispatcher> HierarchicalDispatcher::over_ranks(Commu
   return result;
 }
 
-std::vector<std::shared_ptr<const DispatchPlan>> HierarchicalDispatcher::plan(std::span<const Routing> parts) {
+std::vector<std::shared_ptr<const DispatchPlan>> HierarchicalDispatcher::plan(std::span<const Routing> chunks) {
   std::vector<Outgoing> outgoing;
-  for (const Routing& part : parts) outgoing.push_back(Outgoing::list(part, gateways_, group_.size()));
-  const auto between = DomainExchange::plan(group_, std::move(outgoing), experts_, parts.front().experts.device());
+  for (const Routing& chunk : chunks) outgoing.push_back(Outgoing::list(chunk, gateways_, group_.size()));
+  const auto between = DomainExchange::plan(group_, std::move(outgoing), experts_, chunks.front().experts.device());
   std::vector<at::Tensor> weights;
-  for (const Routing& part : parts) weights.push_back(part.weights);
+  for (const Routing& chunk : chunks) weights.push_back(chunk.weights);
   weights = weights_of_arrived(group_, weights, between);
   std::vector<Routing> arrived;
-  for (size_t i = 0; i < parts.size(); ++i) {
+  for (size_t i = 0; i < chunks.size(); ++i) {
     arrived.push_back(between[i]->arrived());
     arrived.back().weights = weights[i];
   }
   const auto within = within_->plan(arrived);
   std::vector<std::shared_ptr<const DispatchPlan>> plans;
-  for (size_t i = 0; i < parts.size(); ++i) {
+  for (size_t i = 0; i < chunks.size(); ++i) {
     const auto both = std::make_shared<HierarchicalPlan>();
     both->between = between[i];
     both->within = within[i];

@@ -32,7 +32,7 @@ class HierarchicalDispatcher : public Dispatcher {
   static std::unique_ptr<HierarchicalDispatcher> over_ranks(Communicator& group, const Placement& placement,
                                                             int expert_tensor);
 
-  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) override;
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> chunks) override;
   Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) override;
   Dispatched end_dispatch(const Dispatched& begun) override;
   at::Tensor begin_combine(const at::Tensor& y_RD, const std::shared_ptr<const DispatchPlan>& plan) override;

@@ -34,9 +34,9 @@ class LocalPlan : public RowExchange {
 
 }  // namespace
 
-std::vector<RowExchangePointer> LocalDispatcher::exchanges_of(std::span<const Routing> parts) {
+std::vector<RowExchangePointer> LocalDispatcher::exchanges_of(std::span<const Routing> chunks) {
   std::vector<RowExchangePointer> plans;
-  for (const Routing& routing : parts) plans.push_back(std::make_shared<LocalPlan>(routing, experts_));
+  for (const Routing& routing : chunks) plans.push_back(std::make_shared<LocalPlan>(routing, experts_));
   return plans;
 }
 

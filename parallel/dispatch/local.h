@@ -10,7 +10,7 @@ class LocalDispatcher : public RowDispatcher {
   explicit LocalDispatcher(int64_t experts) : experts_(experts) {}
 
  private:
-  std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> parts) override;
+  std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> chunks) override;
 
   int64_t experts_;
 };

@@ -53,11 +53,6 @@ void check_rows(const at::Tensor& rows, const at::Tensor& like) {
   SY_CHECK_EQ(rows.scalar_type(), like.scalar_type());
 }
 
-template <typename T>
-SY_KERNEL T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
-  return target >= 0 ? wire + target * width : rows + stays_at(target) * width;
-}
-
 template <bool to_write = false, typename T>
 SY_KERNEL void prefetch(const T* from, int64_t count) {
   constexpr int64_t kLine = 64 / sizeof(T);
@@ -188,7 +183,7 @@ void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor plac
   const int64_t bytes = row_bytes(x_TD);
   const int64_t* offsets = data_of<int64_t>(table.offsets);
   const char* x = data_of<char>(x_TD);
-  char* wire = data_of<char>(places_XD);
+  char* places = data_of<char>(places_XD);
   char* rows = data_of<char>(rows_RD);
   // Rows lie too far apart for the processor to see them coming.
   constexpr int64_t kAhead = 2;
@@ -196,8 +191,8 @@ void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor plac
     const int64_t last = offsets[end] * table.copies - 1;
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = offsets[t] * table.copies; i < offsets[t + 1] * table.copies; ++i) {
-        prefetch<true>(target_row(target[std::min(i + kAhead, last)], wire, rows, bytes), bytes);
-        std::memcpy(target_row(target[i], wire, rows, bytes), x + t * bytes, bytes);
+        prefetch<true>(target_row(target[std::min(i + kAhead, last)], places, rows, bytes), bytes);
+        std::memcpy(target_row(target[i], places, rows, bytes), x + t * bytes, bytes);
       }
     }
   });
@@ -224,10 +219,10 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
     const int64_t copies = table.copies;
     const int64_t* offsets = data_of<int64_t>(table.offsets);
     const int64_t* target = data_of<int64_t>(table.target);
-    const int64_t* place = data_of<int64_t>(table.returned);
+    const int64_t* source = data_of<int64_t>(table.returned);
     const S* g = data_of<S>(g_TD);
     const S* returned = data_of<S>(returned_SD);
-    S* wire = data_of<S>(places_XD);
+    S* places = data_of<S>(places_XD);
     S* rows = data_of<S>(rows_RD);
     const C* weights = data_of<C>(weights_N);
     C* gradients = data_of<C>(weight_gradients_N);
@@ -240,8 +235,8 @@ void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, c
             for (int64_t i = s * copies; i < (s + 1) * copies; ++i) {
               const int64_t next = std::min(i + 1, last);
               dot += scale_and_dot<Lanes<C, decltype(registers)>>(
-                  g + t * width, weights[s], returned + place[i] * width, returned + place[next] * width, width,
-                  target_row(target[i], wire, rows, width), target_row(target[next], wire, rows, width));
+                  g + t * width, weights[s], returned + source[i] * width, returned + source[next] * width, width,
+                  target_row(target[i], places, rows, width), target_row(target[next], places, rows, width));
             }
             gradients[s] = dot;
           }

@@ -7,24 +7,21 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kRowThreads = 128;
 
-// A block has a chunk, whose ids come into shared memory: visit(expert, ids, begin, end), a thread an expert.
-template <typename Visit>
-__device__ void for_each_expert(int64_t slots, int64_t experts, const int64_t* all_ids, const Visit& visit) {
-  __shared__ int ids[kSlotChunk];
-  const int64_t begin = blockIdx.x * kSlotChunk, end = slot_chunk_end(blockIdx.x, slots);
-  for (int64_t s = begin + threadIdx.x; s < end; s += blockDim.x) ids[s - begin] = static_cast<int>(all_ids[s]);
+// One for each expert, at 0, in the block's dynamic shared memory.
+__device__ int* make_counters(int64_t experts) {
+  extern __shared__ int counters[];
+  for (int64_t e = threadIdx.x; e < experts; e += blockDim.x) counters[e] = 0;
   __syncthreads();
-  for (int64_t e = threadIdx.x; e < experts; e += blockDim.x) visit(e, ids, begin, end);
+  return counters;
 }
 
-__global__ void count_chunks(int64_t slots, int64_t experts, const int64_t* all_ids, int64_t* chunk_counts) {
-  for_each_expert(slots, experts, all_ids, [&](int64_t e, const int* ids, int64_t begin, int64_t end) {
-    int64_t count = 0;
-    for (int64_t s = next_slot_of(e, ids, begin, begin, end); s < end; s = next_slot_of(e, ids, begin, s + 1, end)) {
-      ++count;
-    }
-    chunk_counts[blockIdx.x * experts + e] = count;
-  });
+// A block has a chunk.
+__global__ void count_chunks(int64_t slots, int64_t experts, const int64_t* ids, int64_t* chunk_counts) {
+  int* counts = make_counters(experts);
+  const int64_t end = slot_chunk_end(blockIdx.x, slots);
+  for (int64_t s = slot_chunk_begin(blockIdx.x) + threadIdx.x; s < end; s += blockDim.x) atomicAdd(counts + ids[s], 1);
+  __syncthreads();
+  for (int64_t e = threadIdx.x; e < experts; e += blockDim.x) chunk_counts[blockIdx.x * experts + e] = counts[e];
 }
 
 __global__ void add_chunks(int64_t chunks, int64_t experts, int64_t* chunk_counts, int64_t* counts) {
@@ -32,14 +29,25 @@ __global__ void add_chunks(int64_t chunks, int64_t experts, int64_t* chunk_count
   if (e < experts) counts[e] = starts_of_counts(chunk_counts + e, experts, chunks);
 }
 
-__global__ void index_chunks(int64_t slots, int64_t experts, int64_t copies, const int64_t* all_ids,
+// A block of one warp has a chunk, whose slots it takes in order, kWarp at a time.
+__global__ void index_chunks(int64_t slots, int64_t experts, int64_t copies, const int64_t* ids,
                              const int64_t* chunk_starts, const RowStart* starts, int64_t* target, int64_t* returned) {
-  for_each_expert(slots, experts, all_ids, [&](int64_t e, const int* ids, int64_t begin, int64_t end) {
-    int64_t position = chunk_starts[blockIdx.x * experts + e];
-    for (int64_t s = next_slot_of(e, ids, begin, begin, end); s < end; s = next_slot_of(e, ids, begin, s + 1, end)) {
-      index_slot(s, position++, copies, starts + e * copies, target, returned);
-    }
-  });
+  int* seen = make_counters(experts);  // slots of the chunk so far
+  const int lane = threadIdx.x;
+  const int64_t end = slot_chunk_end(blockIdx.x, slots);
+  for (int64_t first = slot_chunk_begin(blockIdx.x); first < end; first += kWarp) {
+    const int64_t s = first + lane;
+    const unsigned with_slot = __ballot_sync(~0u, s < end);
+    if (s >= end) break;
+    const int e = static_cast<int>(ids[s]);
+    const unsigned same = __match_any_sync(with_slot, e);
+    const int before = lanes_before(same, lane);
+    const int64_t position = chunk_starts[blockIdx.x * experts + e] + seen[e] + before;
+    __syncwarp(with_slot);  // all have read before one adds
+    if (before == 0) seen[e] += count_lanes(same);
+    __syncwarp(with_slot);
+    index_slot(s, position, copies, starts + e * copies, target, returned);
+  }
 }
 
 // By the whole block, 16 bytes at a time where the rows allow.
@@ -55,16 +63,11 @@ __device__ void copy_row(const char* from, char* to, int64_t bytes) {
   }
 }
 
-template <typename T>
-__device__ T* target_row(int64_t target, T* wire, T* rows, int64_t width) {
-  return target >= 0 ? wire + target * width : rows + stays_at(target) * width;
-}
-
 // A block has a token.
-__global__ void spread(CudaSlots table, int64_t row_bytes, const char* x, char* wire, char* rows) {
+__global__ void spread(CudaSlots table, int64_t row_bytes, const char* x, char* places, char* rows) {
   for (int64_t t = blockIdx.x; t < table.tokens; t += gridDim.x) {
     for (int64_t i = table.offsets[t] * table.copies; i < table.offsets[t + 1] * table.copies; ++i) {
-      copy_row(x + t * row_bytes, target_row(table.target[i], wire, rows, row_bytes), row_bytes);
+      copy_row(x + t * row_bytes, target_row(table.target[i], places, rows, row_bytes), row_bytes);
     }
   }
 }
@@ -72,7 +75,7 @@ __global__ void spread(CudaSlots table, int64_t row_bytes, const char* x, char* 
 // A warp has a slot of the block's token.
 template <typename T>
 __global__ void spread_weighted(CudaSlots table, int64_t width, const T* g, const Compute<T>* weights,
-                                const T* returned, T* wire, T* rows, Compute<T>* gradients) {
+                                const T* returned, T* places, T* rows, Compute<T>* gradients) {
   using C = Compute<T>;
   const int lane = threadIdx.x % kWarp;
   for (int64_t t = blockIdx.x; t < table.tokens; t += gridDim.x) {
@@ -80,7 +83,7 @@ __global__ void spread_weighted(CudaSlots table, int64_t width, const T* g, cons
       C dot = 0;
       for (int64_t i = s * table.copies; i < (s + 1) * table.copies; ++i) {
         const T* y = returned + table.returned[i] * width;
-        T* to = target_row(table.target[i], wire, rows, width);
+        T* to = target_row(table.target[i], places, rows, width);
         for (int64_t d = lane; d < width; d += kWarp) {
           const C value = load(g + t * width + d);
           store(to + d, weights[s] * value);
@@ -116,12 +119,22 @@ __global__ void copy(const int64_t* triples, int64_t row_bytes, const char* from
   }
 }
 
+// Of a block's counters; a launch gets kMost unasked.
+size_t counter_bytes(int64_t experts) {
+  constexpr size_t kMost = 48 << 10;
+  const size_t bytes = static_cast<size_t>(experts) * sizeof(int);
+  SY_CHECK_LE(bytes, kMost);
+  return bytes;
+}
+
 }  // namespace
 
 void count_slots_cuda(int64_t slots, int64_t experts, const int64_t* ids, int64_t* chunk_starts, int64_t* counts,
                       CudaStream stream) {
   const auto chunks = static_cast<unsigned>(slot_chunks(slots));
-  if (chunks > 0) count_chunks<<<chunks, kThreads, 0, stream_of(stream)>>>(slots, experts, ids, chunk_starts);
+  if (chunks > 0) {
+    count_chunks<<<chunks, kThreads, counter_bytes(experts), stream_of(stream)>>>(slots, experts, ids, chunk_starts);
+  }
   add_chunks<<<blocks_for(experts, kThreads), kThreads, 0, stream_of(stream)>>>(chunks, experts, chunk_starts, counts);
   check_launch("count_slots");
 }
@@ -129,21 +142,21 @@ void count_slots_cuda(int64_t slots, int64_t experts, const int64_t* ids, int64_
 void index_slots_cuda(int64_t slots, int64_t experts, int64_t copies, const int64_t* ids, const int64_t* chunk_starts,
                       const RowStart* starts, int64_t* target, int64_t* returned, CudaStream stream) {
   if (slots == 0) return;
-  index_chunks<<<static_cast<unsigned>(slot_chunks(slots)), kThreads, 0, stream_of(stream)>>>(
+  index_chunks<<<static_cast<unsigned>(slot_chunks(slots)), kWarp, counter_bytes(experts), stream_of(stream)>>>(
       slots, experts, copies, ids, chunk_starts, starts, target, returned);
   check_launch("index_slots");
 }
 
-void spread_rows_cuda(const CudaSlots& table, int64_t row_bytes, const void* x, void* wire, void* rows,
+void spread_rows_cuda(const CudaSlots& table, int64_t row_bytes, const void* x, void* places, void* rows,
                       CudaStream stream) {
   if (table.slots == 0) return;
   spread<<<blocks_for(table.tokens, 1), kRowThreads, 0, stream_of(stream)>>>(
-      table, row_bytes, static_cast<const char*>(x), static_cast<char*>(wire), static_cast<char*>(rows));
+      table, row_bytes, static_cast<const char*>(x), static_cast<char*>(places), static_cast<char*>(rows));
   check_launch("spread_rows");
 }
 
 void spread_weighted_rows_cuda(const CudaSlots& table, Element element, int64_t width, const void* g,
-                               const void* weights, const void* returned_rows, void* wire, void* rows,
+                               const void* weights, const void* returned_rows, void* places, void* rows,
                                void* weight_gradients, CudaStream stream) {
   if (table.slots == 0) return;
   with_element(element, [&](auto value) {
@@ -151,7 +164,7 @@ void spread_weighted_rows_cuda(const CudaSlots& table, Element element, int64_t 
     using C = Compute<T>;
     spread_weighted<T><<<blocks_for(table.tokens, 1), kRowThreads, 0, stream_of(stream)>>>(
         table, width, static_cast<const T*>(g), static_cast<const C*>(weights), static_cast<const T*>(returned_rows),
-        static_cast<T*>(wire), static_cast<T*>(rows), static_cast<C*>(weight_gradients));
+        static_cast<T*>(places), static_cast<T*>(rows), static_cast<C*>(weight_gradients));
   });
   check_launch("spread_weighted_rows");
 }

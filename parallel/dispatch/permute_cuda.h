@@ -21,10 +21,10 @@ void count_slots_cuda(int64_t slots, int64_t experts, const int64_t* ids, int64_
 void index_slots_cuda(int64_t slots, int64_t experts, int64_t copies, const int64_t* ids, const int64_t* chunk_starts,
                       const RowStart* starts, int64_t* target, int64_t* returned, CudaStream stream);
 
-void spread_rows_cuda(const CudaSlots& table, int64_t row_bytes, const void* x, void* wire, void* rows,
+void spread_rows_cuda(const CudaSlots& table, int64_t row_bytes, const void* x, void* places, void* rows,
                       CudaStream stream);
 void spread_weighted_rows_cuda(const CudaSlots& table, Element element, int64_t width, const void* g,
-                               const void* weights, const void* returned_rows, void* wire, void* rows,
+                               const void* weights, const void* returned_rows, void* places, void* rows,
                                void* weight_gradients, CudaStream stream);
 // weights may be null: 1.
 void sum_rows_cuda(const CudaSlots& table, Element element, int64_t width, const void* returned_rows,

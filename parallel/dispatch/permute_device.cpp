@@ -62,16 +62,16 @@ void index_slots(const at::Tensor& ids_N, std::span<const RowStart> starts, Slot
                    table.returned.data_ptr<int64_t>(), current_cuda_stream());
 }
 
-void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD) {
-  spread_rows_cuda(slots_of(table), row_bytes(x_TD), x_TD.const_data_ptr(), wire_WD.data_ptr(), rows_RD.data_ptr(),
+void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD) {
+  spread_rows_cuda(slots_of(table), row_bytes(x_TD), x_TD.const_data_ptr(), places_XD.data_ptr(), rows_RD.data_ptr(),
                    current_cuda_stream());
 }
 
 void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, const at::Tensor& returned_SD,
-                          const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD,
+                          const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD,
                           at::Tensor weight_gradients_N) {
   spread_weighted_rows_cuda(slots_of(table), element_of(g_TD.scalar_type()), g_TD.size(1), g_TD.const_data_ptr(),
-                            weights_N.const_data_ptr(), returned_SD.const_data_ptr(), wire_WD.data_ptr(),
+                            weights_N.const_data_ptr(), returned_SD.const_data_ptr(), places_XD.data_ptr(),
                             rows_RD.data_ptr(), weight_gradients_N.data_ptr(), current_cuda_stream());
 }
 

@@ -10,9 +10,9 @@ namespace switchyard::on_device {
 
 std::vector<int64_t> count_slots(const at::Tensor& ids_N, int64_t experts);
 void index_slots(const at::Tensor& ids_N, std::span<const RowStart> starts, SlotTable& table);
-void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD);
+void spread_rows(const at::Tensor& x_TD, const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD);
 void spread_weighted_rows(const at::Tensor& g_TD, const at::Tensor& weights_N, const at::Tensor& returned_SD,
-                          const SlotTable& table, at::Tensor wire_WD, at::Tensor rows_RD,
+                          const SlotTable& table, at::Tensor places_XD, at::Tensor rows_RD,
                           at::Tensor weight_gradients_N);
 void sum_rows(const at::Tensor& returned_SD, const SlotTable& table, const at::Tensor& weights_N, at::Tensor out_TD);
 // triples: (row in `from`, row in `to`, rows), on the host.

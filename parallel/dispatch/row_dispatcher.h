@@ -10,8 +10,8 @@ namespace switchyard {
 
 class RowDispatcher : public Dispatcher {
  public:
-  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> parts) final {
-    const std::vector<RowExchangePointer> exchanges = exchanges_of(parts);
+  std::vector<std::shared_ptr<const DispatchPlan>> plan(std::span<const Routing> chunks) final {
+    const std::vector<RowExchangePointer> exchanges = exchanges_of(chunks);
     return {exchanges.begin(), exchanges.end()};
   }
   Dispatched begin_dispatch(const at::Tensor& x_TD, const std::shared_ptr<const DispatchPlan>& plan) final {
@@ -29,8 +29,8 @@ class RowDispatcher : public Dispatcher {
   }
 
  private:
-  // Of the parts, with the rows of each local expert. Collective over the dispatch group.
-  virtual std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> parts) = 0;
+  // Of the chunks, with the rows of each local expert. Collective over the dispatch group.
+  virtual std::vector<RowExchangePointer> exchanges_of(std::span<const Routing> chunks) = 0;
 
   static RowExchangePointer exchange_of(const std::shared_ptr<const DispatchPlan>& plan) {
     return std::static_pointer_cast<const RowExchange>(plan);

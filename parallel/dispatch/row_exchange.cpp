@@ -11,32 +11,42 @@
 #include "runtime/base/status.h"
 
 namespace switchyard {
+
+RowExchange::Landing RowExchange::land(int64_t width, const at::TensorOptions& options) const {
+  const at::Tensor wire_WD = at::empty({wire_rows, width}, options);
+  return {.table = table, .places_XD = wire_WD, .wire_WD = wire_WD, .rows_RD = at::empty({rows, width}, options)};
+}
+
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+// In the autograd functions below what is under way passes between the nodes of the graph: rows to be filled as the
+// tensor that the next node gets, rows that return as the plan's; a gradient that stands for the latter is only a
+// token.
 
 void finish(RowExchange::Arrival& arrival) {
   SY_CHECK(arrival != nullptr);
   std::exchange(arrival, nullptr)();
 }
 
+RowExchange::Returned end_collection(const RowExchange& plan) {
+  finish(plan.collecting);
+  return std::exchange(plan.returning, {});
+}
+
+at::Tensor sum_returned(const RowExchange& plan, const RowExchange::Returned& returned, const at::Tensor& weights_N) {
+  at::Tensor y_TD = at::empty({plan.table.tokens(), returned.rows_XD.size(1)}, returned.rows_XD.options());
+  sum_rows(returned.rows_XD, returned.table, weights_N, y_TD);
+  plan.keep_lent(returned);
+  return y_TD;
+}
+
 // Rows on their way, in `rows_RD` once delivering has ended.
 void begin_delivery(const RowExchange& plan, const RowExchange::Landing& landing) {
   SY_CHECK(plan.delivering == nullptr);
   plan.delivering = plan.deliver(landing.wire_WD, landing.rows_RD.detach());  // the graph of rows_RD holds the plan
-}
-
-void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {
-  SY_CHECK(plan.collecting == nullptr);
-  SY_CHECK_EQ(rows_RD.size(0), plan.rows);
-  // What is lent is not to hold the graph that made it.
-  plan.collecting = plan.collect(rows_RD.detach().contiguous(), plan.returning);
-}
-
-RowExchange::Returned end_collection(const RowExchange& plan) {
-  finish(plan.collecting);
-  return std::exchange(plan.returning, {});
 }
 
 at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
@@ -47,15 +57,6 @@ at::Tensor spread(const at::Tensor& x_TD, const RowExchange& plan) {
   return landing.rows_RD;
 }
 
-at::Tensor sum_returned(const RowExchange& plan, const RowExchange::Returned& returned, const at::Tensor& weights_N) {
-  at::Tensor y_TD = at::empty({plan.table.tokens(), returned.rows_XD.size(1)}, returned.rows_XD.options());
-  sum_rows(returned.rows_XD, returned.table, weights_N, y_TD);
-  plan.keep_lent(returned);
-  return y_TD;
-}
-
-// In the functions below what is under way passes between the nodes of the graph: rows to be filled as the tensor that
-// the next node gets, rows that return as the plan's; a gradient that stands for the latter is only a token.
 class BeginDispatch : public torch::autograd::Function<BeginDispatch> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const RowExchangePointer& plan) {
@@ -67,6 +68,13 @@ class BeginDispatch : public torch::autograd::Function<BeginDispatch> {
     return {sum_returned(*plan, end_collection(*plan), at::Tensor()), at::Tensor()};
   }
 };
+
+void begin_collection(const RowExchange& plan, const at::Tensor& rows_RD) {
+  SY_CHECK(plan.collecting == nullptr);
+  SY_CHECK_EQ(rows_RD.size(0), plan.rows);
+  // What is lent is not to hold the graph that made it.
+  plan.collecting = plan.collect(rows_RD.detach().contiguous(), plan.returning);
+}
 
 class EndDispatch : public torch::autograd::Function<EndDispatch> {
  public:
@@ -150,11 +158,6 @@ at::Tensor begin_combine_rows(const at::Tensor& y_RD, const RowExchangePointer& 
 at::Tensor end_combine_rows(const at::Tensor& begun_RD, const RowExchangePointer& plan) {
   return plan->weights_N.defined() ? EndCombine::apply(begun_RD, plan->weights_N, plan)
                                    : EndPlainCombine::apply(begun_RD, plan);
-}
-
-RowExchange::Landing RowExchange::land(int64_t width, const at::TensorOptions& options) const {
-  const at::Tensor wire_WD = at::empty({wire_rows, width}, options);
-  return {.table = table, .places_XD = wire_WD, .wire_WD = wire_WD, .rows_RD = at::empty({rows, width}, options)};
 }
 
 int64_t sum_of(std::span<const int64_t> counts) {

@@ -16,6 +16,12 @@ SY_HOST_DEVICE constexpr int64_t stays_at(int64_t row) {
   return -1 - row;
 }
 
+// The row of a target: of `places` or, below zero, of `rows`.
+template <typename T>
+SY_HOST_DEVICE constexpr T* target_row(int64_t target, T* places, T* rows, int64_t width) {
+  return target >= 0 ? places + target * width : rows + stays_at(target) * width;
+}
+
 // Where the rows of one copy of one expert begin: among those that leave, or stays_at(row of rows_RD), and among those
 // that come back.
 struct RowStart {
@@ -35,16 +41,21 @@ SY_HOST_DEVICE constexpr int64_t slot_chunks(int64_t slots) {
   return (slots + kSlotChunk - 1) / kSlotChunk;
 }
 
-// The slots of a chunk are [chunk·kSlotChunk, chunk_end).
+// The slots of a chunk are [begin, end).
+SY_HOST_DEVICE constexpr int64_t slot_chunk_begin(int64_t chunk) {
+  return chunk * kSlotChunk;
+}
 SY_HOST_DEVICE constexpr int64_t slot_chunk_end(int64_t chunk, int64_t slots) {
-  return (chunk + 1) * kSlotChunk < slots ? (chunk + 1) * kSlotChunk : slots;
+  return slot_chunk_begin(chunk + 1) < slots ? slot_chunk_begin(chunk + 1) : slots;
 }
 
-// The first slot from `from` on, and before `end`, that goes to the expert; else `end`. ids: of the slots from `begin`.
-template <typename Id>
-SY_HOST_DEVICE constexpr int64_t next_slot_of(int64_t expert, const Id* ids, int64_t begin, int64_t from, int64_t end) {
-  while (from < end && ids[from - begin] != expert) ++from;
-  return from;
+// Of lanes, a bit each: how many there are, and how many come before `lane`. Where lanes have consecutive slots, and
+// `lanes` are those with the lane's expert, the latter is its slot's position among them.
+SY_HOST_DEVICE constexpr int count_lanes(unsigned lanes) {
+  return __builtin_popcount(lanes);
+}
+SY_HOST_DEVICE constexpr int lanes_before(unsigned lanes, int lane) {
+  return count_lanes(lanes & ((1u << lane) - 1));
 }
 
 // An expert's counts by chunk, `stride` apart, become what comes before each chunk → their sum.

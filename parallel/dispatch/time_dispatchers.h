@@ -12,7 +12,7 @@
 namespace switchyard {
 
 struct DispatchTrial {
-  int64_t tokens = 1024;  // of each rank
+  int64_t tokens;  // of each rank
   int64_t width;
   int64_t experts;
   int64_t experts_per_token;  // drawn evenly

@@ -6,6 +6,8 @@
 // tensor > kv_heads; both are 1 × tensor … tensor × 1 as the model's kv_heads ask.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -58,7 +60,7 @@ struct ParallelConfig {
         .one_of({"all_to_all", "deduplicated", "hierarchical", "auto"});
     v("dispatch_chunks", dispatch_chunks,
       "parts of a rank's tokens in a mixture layer; one travels while experts compute another; auto: what a model of "
-      "wire and experts, fitted at the start, makes fastest")
+      "wire and experts, fitted at the start, makes fastest for as many tokens")
         .zero_is("auto")
         .at_least(0);
     v("shared_memory", shared_memory,
@@ -85,6 +87,12 @@ class Mesh {
   const MeshShape& shape() const { return shape_; }
   // Replaces what the shape says of dispatch, on which no group depends.
   void settle_dispatch(DispatcherKind kind, int chunks);
+  // From now on dispatch_chunks() asks `model`.
+  void settle_chunks(std::function<int(int64_t part_tokens)> model) { chunk_model_ = std::move(model); }
+  // Of a part with so many tokens over all ranks: the shape's, or what a model makes of it. The same on all ranks.
+  int dispatch_chunks(int64_t part_tokens) const {
+    return chunk_model_ ? chunk_model_(part_tokens) : shape_.dispatch_chunks;
+  }
   int size(Axis axis) const;
   int index(Axis axis) const;  // this rank's coordinate
   Communicator& world() const { return world_; }
@@ -108,6 +116,7 @@ class Mesh {
 
   Communicator& world_;
   MeshShape shape_;
+  std::function<int(int64_t part_tokens)> chunk_model_;
   std::map<std::pair<AxisSet, Purpose>, std::unique_ptr<Communicator>> groups_;
   std::unique_ptr<Communicator> node_group_;
   std::unique_ptr<SharedMemory> shared_memory_;

@@ -39,6 +39,20 @@ struct Plan {
   Promptness promptness = Promptness::kWhole;
 };
 
+struct SentBytes {
+  int64_t node = 0;    // to ranks of the same host
+  int64_t remote = 0;  // to others
+};
+// `on_host(rank)`: whether that rank is on this one's.
+template <typename OnHost>
+SentBytes sent_bytes(const Plan& plan, const OnHost& on_host) {
+  SentBytes sent;
+  for (const Step& step : plan.steps) {
+    for (const Message& message : step.sends) (on_host(message.peer) ? sent.node : sent.remote) += message.bytes;
+  }
+  return sent;
+}
+
 // Which rank of how many draws up the plan.
 struct Seat {
   int rank;

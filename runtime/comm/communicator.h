@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <source_location>
 #include <span>
@@ -54,6 +55,9 @@ struct Call {
   std::source_location where;
 };
 
+struct FinishedOperation;
+using WireObserver = std::function<void(const FinishedOperation& operation)>;
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -63,6 +67,8 @@ class Communicator {
   virtual const std::string& name() const = 0;
   // Index of the host that `rank` runs on; equal for ranks that share memory.
   virtual int node_of(int rank) const = 0;
+  // Who is told of what goes over this rank's wires (wire_observer.h). Null: nobody.
+  virtual std::shared_ptr<const WireObserver> observer() const { return nullptr; }
 
   // Sends `send_rows[r]` consecutive rows of `send` to rank r; receives `recv_rows[r]` rows from r into `recv`, in rank
   // order. What r sends here must equal what is expected from r.

@@ -29,6 +29,7 @@ class HostCommunicator : public Communicator {
   int size() const override { return seat_.size; }
   const std::string& name() const override { return name_; }
   int node_of(int rank) const override { return transport_->residence().nodes.at(rank); }
+  std::shared_ptr<const WireObserver> observer() const override { return observer_; }
 
   Work all_to_all(at::Tensor send, std::span<const int64_t> send_rows, at::Tensor recv,
                   std::span<const int64_t> recv_rows, Call call) override;

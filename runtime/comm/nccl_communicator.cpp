@@ -1,5 +1,6 @@
 #include "runtime/comm/nccl_communicator.h"
 
+#include <chrono>
 #include <cstring>
 
 #include <absl/strings/str_cat.h>
@@ -8,6 +9,7 @@
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/exchange.h"
+#include "runtime/comm/wire_observer.h"
 
 namespace switchyard {
 namespace {
@@ -81,7 +83,18 @@ Work NcclCommunicator::start(const char* operation, Plan plan, const Call& call)
   const absl::Duration timeout = call.timeout == absl::ZeroDuration() ? shared_->timeout : call.timeout;
   const uint64_t sequence = sequence_++;
   if (plan.steps.empty()) return Work();  // alone
-  return Work(group_->start({host_.name(), operation, sequence, call.where}, std::move(plan), timeout));
+  const OperationLabel label{host_.name(), operation, sequence, call.where};
+  tell_observer(label, plan);
+  return Work(group_->start(label, std::move(plan), timeout));
+}
+
+void NcclCommunicator::tell_observer(const OperationLabel& label, const Plan& plan) const {
+  const std::shared_ptr<const WireObserver> observer = host_.observer();
+  if (!observer) return;
+  const SentBytes sent = sent_bytes(plan, [this](int peer) { return node_of(peer) == node_of(rank()); });
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(since).count();
+  (*observer)({label, sent.node, sent.remote, now, now});
 }
 
 Work NcclCommunicator::all_to_all(at::Tensor send, std::span<const int64_t> send_rows, at::Tensor recv,

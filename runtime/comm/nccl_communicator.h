@@ -24,6 +24,7 @@ class NcclCommunicator : public Communicator {
   int size() const override { return host_.size(); }
   const std::string& name() const override { return host_.name(); }
   int node_of(int rank) const override { return host_.node_of(rank); }
+  std::shared_ptr<const WireObserver> observer() const override { return host_.observer(); }
 
   Work all_to_all(at::Tensor send, std::span<const int64_t> send_rows, at::Tensor recv,
                   std::span<const int64_t> recv_rows, Call call) override;
@@ -48,6 +49,7 @@ class NcclCommunicator : public Communicator {
 
   bool on_host(const at::Tensor& tensor) const;
   Work start(const char* operation, Plan plan, const Call& call);
+  void tell_observer(const OperationLabel& label, const Plan& plan) const;
 
   const std::unique_ptr<Communicator> owned_host_;  // null for the world's, which is borrowed
   Communicator& host_;

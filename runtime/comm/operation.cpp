@@ -112,14 +112,10 @@ void Operation::tell_observer() const {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
   };
   const std::vector<int>& nodes = transport_->residence().nodes;
-  int64_t node_bytes = label_.placed_bytes, remote_bytes = 0;
-  for (const Step& step : plan_.steps) {
-    for (const Message& message : step.sends) {
-      (nodes[message.peer] == nodes[transport_->rank()] ? node_bytes : remote_bytes) += message.bytes;
-    }
-  }
+  const int own_node = nodes[transport_->rank()];
+  const SentBytes sent = sent_bytes(plan_, [&](int rank) { return nodes[rank] == own_node; });
   const auto now = std::chrono::steady_clock::now();
-  (*observer_)({label_, node_bytes, remote_bytes, nanoseconds(begin_), nanoseconds(now)});
+  (*observer_)({label_, sent.node + label_.placed_bytes, sent.remote, nanoseconds(begin_), nanoseconds(now)});
 }
 
 absl::Status Operation::timed_out() const {

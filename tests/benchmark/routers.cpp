@@ -114,7 +114,7 @@ void measure(const std::string& shape, const std::string& name, const MoeConfig&
   MoeLayer layer(make_router("moe", kWidth, config, context), std::make_unique<LocalDispatcher>(config.experts),
                  std::make_unique<Experts>("moe", kWidth, config.expert_width, Activation::kRelu,
                                            Placement::contiguous(config.experts, 1), context),
-                 nullptr, nullptr, 1);
+                 nullptr, nullptr, mesh);
   initialise_values(layer.parameters(), 1);
   attach_plain_gradients(layer.parameters());
   const auto run_layer = [&] {

@@ -8,7 +8,7 @@
 
 namespace switchyard {
 
-void run_mesh(const MeshShape& shape, const std::function<void(const Mesh& mesh)>& body, std::vector<int> nodes,
+void run_mesh(const MeshShape& shape, const std::function<void(Mesh& mesh)>& body, std::vector<int> nodes,
               const Connect& connect) {
   const auto with_mesh = [&](Communicator& threads) {
     const std::unique_ptr<Communicator> connected = connect ? connect(threads) : nullptr;

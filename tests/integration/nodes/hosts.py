@@ -15,19 +15,19 @@ SITE = {'plm_rsh_agent': HERE / 'on_host.sh', 'btl': 'tcp,vader,self', 'btl_tcp_
         'oob_tcp_keepalive_probes': 3, 'mpi_yield_when_idle': 1}
 
 
-def why_not():
-    """Why there can be no hosts here, or None."""
+def why_not(**links):
+    """Why there can be no hosts here, or none with such links (Hosts), or None."""
     if os.geteuid() != 0:
         return 'making network namespaces needs root'
     missing = [tool for tool in ('ip', 'unshare', 'mpirun') if not shutil.which(tool)]
     if missing:
         return f'no {", ".join(missing)} here (Debian: iproute2, util-linux, openmpi-bin)'
     try:
-        with Hosts(2) as machines:
+        with Hosts(2, **links) as machines:
             subprocess.run([HERE / 'on_host.sh', machines.addresses[1], 'true'], env=machines.environment(), check=True,
                            capture_output=True, text=True)
-    except (RuntimeError, subprocess.CalledProcessError) as problem:
-        return f'this machine does not let us make hosts of it: {problem} {getattr(problem, "stderr", "")}'
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as problem:
+        return f'this machine does not let us make hosts of it: {problem} {getattr(problem, "stderr", "")}'.strip()
     return None
 
 

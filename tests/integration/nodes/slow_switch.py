@@ -63,7 +63,10 @@ def run(delay, ports):
 
 def main():
     milliseconds, *namespaces = sys.argv[1:]
-    ports = [open_port(namespace) for namespace in namespaces]
+    try:
+        ports = [open_port(namespace) for namespace in namespaces]
+    except OSError as problem:
+        sys.exit(f'no port: {problem}')
     print('ready', flush=True)
     run(float(milliseconds) / 1000, ports)
 

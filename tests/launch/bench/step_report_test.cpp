@@ -23,6 +23,8 @@ StepBenchOptions asked() {
 
 StepBench found() {
   StepBench result{.ms = 500,
+                   .forward_ms = 150,
+                   .backward_ms = 300,
                    .floor_ms = 250,
                    .gflops = 50,
                    .peak_gflops = 200,
@@ -43,12 +45,15 @@ TEST(StepReport, SaysHowFastAndWhereTheTimeGoes) {
   const std::string table = step_table(asked(), found(), place(2), std::nullopt);
   EXPECT_THAT(table, HasSubstr("2000 tokens/s, MFU 50.0 % of 200 GFLOP/s a rank, 50.0 % of the products' speed"));
   EXPECT_THAT(table, HasSubstr("of random tokens"));
+  EXPECT_THAT(table, HasSubstr("\nforward                    150.000 ms\nbackward                   300.000 ms\n"));
   EXPECT_THAT(table, HasSubstr("  forward experts          125.000 ms  25.0 %\n"));
   EXPECT_THAT(table, Not(HasSubstr("forward head")));  // took no time
   EXPECT_THAT(table, HasSubstr("peak memory 1.00 GiB a rank"));
   const auto json = nlohmann::json::parse(step_json(asked(), found(), place(2)));
   EXPECT_EQ(json.at("tokens_per_second"), 2000);
   EXPECT_EQ(json.at("percent_of_peak"), 50);
+  EXPECT_EQ(json.at("forward_ms"), 150);
+  EXPECT_EQ(json.at("backward_ms"), 300);
   EXPECT_EQ(json.at("data"), "random tokens");
   EXPECT_EQ(json.at("layout").at("tensor"), 1);
   EXPECT_EQ(json.at("split_ms").at("forward experts"), 125);

@@ -79,14 +79,25 @@ TEST(BesideTheWire, SharedExpertsAreComputedWhileRowsTravel) {
   }
 }
 
-TEST(BesideTheWire, MatricesGetTheirGradientsWhileWhatPartsSendBackTravels) {
+TEST(BesideTheWire, ChunksAreAsManyAsAModelMakesOfTheTokensOfAPart) {
+  const MoeConfig config{.experts = 4, .experts_per_token = 2, .expert_width = 8, .router = {}};
+  for (const int ranks : {1, 2}) {
+    run_mesh(mesh_shape(ranks, 1, ranks), [&](Mesh& mesh) {
+      mesh.settle_chunks([](int64_t part_tokens) { return part_tokens > kTokens ? 4 : 2; });
+      const int chunks = ranks == 1 ? 2 : 4;
+      EXPECT_EQ(only({"EndDispatch backward"}, heard(config, mesh)), times(chunks, "EndDispatch backward"));
+    });
+  }
+}
+
+TEST(BesideTheWire, MatricesGetTheirGradientsWhileWhatChunksSendBackTravels) {
   MeshShape shape = mesh_shape(1);
   shape.dispatch_chunks = 3;
   run_mesh(shape, [](const Mesh& mesh) {
     const Names names = heard({.experts = 3, .experts_per_token = 2, .expert_width = 8, .router = {}}, mesh);
-    EXPECT_EQ(only({"EndDispatch backward", "BeginParts backward", "BeginDispatch backward"}, names),
+    EXPECT_EQ(only({"EndDispatch backward", "BeginChunks backward", "BeginDispatch backward"}, names),
               one_after_another(
-                  {times(3, "EndDispatch backward"), {"BeginParts backward"}, times(3, "BeginDispatch backward")}));
+                  {times(3, "EndDispatch backward"), {"BeginChunks backward"}, times(3, "BeginDispatch backward")}));
   });
 }
 

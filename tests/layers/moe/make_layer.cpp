@@ -28,7 +28,7 @@ std::unique_ptr<MoeLayer> make_layer(const MoeConfig& config, const Mesh& mesh) 
                                            mesh.shared_memory()),
       std::make_unique<Experts>("moe", kWidth, config.expert_width, activation, placement, context,
                                 expert_sharing_from_name(config.share)),
-      std::move(shared), std::move(shared_gate), mesh.shape().dispatch_chunks);
+      std::move(shared), std::move(shared_gate), mesh);
 }
 
 }  // namespace switchyard

@@ -37,5 +37,13 @@ TEST(ChunkPipeline, MoreChunksPayAsLongAsLatencyIsSmall) {
   EXPECT_EQ(best_chunks(times(0, 0, 20)), 1);  // nothing to hide
 }
 
+// Latency is what it was, and the rest less.
+TEST(ChunkPipeline, AModelTakesFewerChunksForFewerTokens) {
+  const ChunkModel model{.wire = {.alpha = 0.5, .beta = 30}, .compute = {.alpha = 0, .beta = 30}, .tokens = 1024};
+  EXPECT_EQ(model.chunks(1024), best_chunks(times(0.5, 30, 30)));
+  EXPECT_EQ(model.chunks(1024), 2);
+  EXPECT_EQ(model.chunks(16), 1);
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 // The row kernels against plain loops over ATen tensors, at widths with and without a tail, with ragged slots.
 #include "parallel/dispatch/permute.h"
 
+#include <algorithm>
 #include <numeric>
 #include <random>
 
@@ -131,31 +132,24 @@ TEST(Permute, ChunksOfSlotsCoverThemOnce) {
   for (const int64_t slots : {int64_t{0}, int64_t{1}, kSlotChunk - 1, kSlotChunk, kSlotChunk + 1, 5 * kSlotChunk}) {
     int64_t covered = 0;
     for (int64_t chunk = 0; chunk < slot_chunks(slots); ++chunk) {
-      EXPECT_EQ(covered, chunk * kSlotChunk);
+      EXPECT_EQ(covered, slot_chunk_begin(chunk));
       covered = slot_chunk_end(chunk, slots);
     }
     EXPECT_EQ(covered, slots);
   }
 }
 
-// An expert after another in every chunk, as a device's threads do it.
+// A chunk after another and in each a group of consecutive slots after another, as a device's warps do it.
 SlotTable index_by_chunks(const at::Tensor& ids_N, std::span<const RowStart> starts, int64_t copies) {
+  constexpr int64_t kLanes = 32;
   const int64_t slots = ids_N.numel(), experts = static_cast<int64_t>(starts.size()) / copies;
   const int64_t* ids = ids_N.const_data_ptr<int64_t>();
   std::vector<int64_t> chunk_starts(slot_chunks(slots) * experts);
-  const auto for_each = [&](const auto& at) {
-    for (int64_t chunk = 0; chunk < slot_chunks(slots); ++chunk) {
-      const int64_t begin = chunk * kSlotChunk, end = slot_chunk_end(chunk, slots);
-      for (int64_t e = 0; e < experts; ++e) {
-        int64_t& number = chunk_starts[chunk * experts + e];
-        for (int64_t s = next_slot_of(e, ids + begin, begin, begin, end); s < end;
-             s = next_slot_of(e, ids + begin, begin, s + 1, end)) {
-          at(s, e, number++);
-        }
-      }
+  for (int64_t chunk = 0; chunk < slot_chunks(slots); ++chunk) {
+    for (int64_t s = slot_chunk_begin(chunk); s < slot_chunk_end(chunk, slots); ++s) {
+      ++chunk_starts[chunk * experts + ids[s]];
     }
-  };
-  for_each([](int64_t, int64_t, int64_t) {});
+  }
   const std::vector<int64_t> counts = count_slots(ids_N, experts);
   for (int64_t e = 0; e < experts; ++e) {
     EXPECT_EQ(starts_of_counts(chunk_starts.data() + e, experts, slot_chunks(slots)), counts[e]);
@@ -163,10 +157,22 @@ SlotTable index_by_chunks(const at::Tensor& ids_N, std::span<const RowStart> sta
   SlotTable table;
   table.target = at::full({slots * copies}, -999, at::kLong);
   table.returned = at::full({slots * copies}, -999, at::kLong);
-  for_each([&](int64_t s, int64_t e, int64_t position) {
-    index_slot(s, position, copies, &starts[e * copies], table.target.data_ptr<int64_t>(),
-               table.returned.data_ptr<int64_t>());
-  });
+  for (int64_t chunk = 0; chunk < slot_chunks(slots); ++chunk) {
+    std::vector<int> seen(experts);
+    const int64_t end = slot_chunk_end(chunk, slots);
+    for (int64_t first = slot_chunk_begin(chunk); first < end; first += kLanes) {
+      const int lanes = static_cast<int>(std::min(kLanes, end - first));
+      std::vector<unsigned> same(experts);  // of each expert, the lanes that have it
+      for (int lane = 0; lane < lanes; ++lane) same[ids[first + lane]] |= 1u << lane;
+      for (int lane = 0; lane < lanes; ++lane) {
+        const int64_t s = first + lane, e = ids[s];
+        const int64_t position = chunk_starts[chunk * experts + e] + seen[e] + lanes_before(same[e], lane);
+        index_slot(s, position, copies, &starts[e * copies], table.target.data_ptr<int64_t>(),
+                   table.returned.data_ptr<int64_t>());
+      }
+      for (int64_t e = 0; e < experts; ++e) seen[e] += count_lanes(same[e]);
+    }
+  }
   return table;
 }
 

@@ -1,5 +1,7 @@
 // The NCCL communicator over a stand-in for nccl.h (tests/support/nccl_stand_in): what every backend must do, how calls
 // are grouped, and how failures come back. Host tensors are the stand-in's device tensors.
+#include <map>
+#include <mutex>
 #include <set>
 
 #include <ATen/ATen.h>
@@ -8,7 +10,9 @@
 #include <gtest/gtest.h>
 
 #include "runtime/base/status.h"
+#include "runtime/comm/host_communicator.h"
 #include "runtime/comm/nccl_communicator.h"
+#include "runtime/comm/wire_observer.h"
 #include "tests/runtime/comm/bodies.h"
 #include "tests/support/nccl_stand_in/host_queue.h"
 #include "tests/support/nccl_stand_in/nccl_stand_in.h"
@@ -89,6 +93,30 @@ TEST(Nccl, SendsMeetReceivesInTheOrderOfCalls) {
       EXPECT_TRUE((other == 10 * (1 - world.rank()) + round).all().item<bool>());
     }
   });
+}
+
+TEST(Nccl, WhoObservesTheHostsWiresIsToldWhatIsSent) {
+  const auto body = [](Communicator& host) {
+    std::mutex mutex;
+    std::map<std::string, SentBytes> sent;
+    dynamic_cast<HostCommunicator&>(host).observe([&](const FinishedOperation& done) {
+      const std::lock_guard lock(mutex);
+      sent[done.label.group + " " + done.label.operation] = {done.node_bytes, done.remote_bytes};
+    });
+    {
+      const auto world = value_or_throw(NcclCommunicator::create(host, make_host_queue, absl::Minutes(1)));
+      const auto part = value_or_throw(world->split(0, world->rank(), "part"));
+      const at::Tensor send = at::ones({6, 3}, at::kFloat), recv = at::empty({6, 3}, at::kFloat);
+      const std::vector<int64_t> rows{2, 2, 2};
+      throw_if_error(part->all_to_all(send, rows, recv, rows).wait());
+      throw_if_error(host.barrier().wait());
+    }
+    dynamic_cast<HostCommunicator&>(host).observe(nullptr);
+    const bool alone = host.rank() == 2;  // on its host
+    EXPECT_EQ(sent.at("part all_to_all").node, alone ? 0 : 2 * 3 * 4);
+    EXPECT_EQ(sent.at("part all_to_all").remote, alone ? 2 * 2 * 3 * 4 : 2 * 3 * 4);
+  };
+  run_ranks(3, body, {.timeout = absl::Minutes(1), .nodes = {0, 0, 1}});
 }
 
 TEST(Nccl, ATimeoutNamesTheCallAndEndsTheGroup) {

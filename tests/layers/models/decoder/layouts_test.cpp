@@ -131,6 +131,23 @@ TEST_P(Dispatchers, EqualOneRankInFp64) {
   EXPECT_EQ(dispatches, how.chunks * mixtures * what.parts * static_cast<int64_t>(what.steps.size()) * shape.ranks());
 }
 
+// As many chunks as auto may choose, over two hosts.
+TEST(Chunks, OfEveryDispatcherEqualOneRankInFp64) {
+  DecoderCase what = small_decoder_case();
+  const DecoderRun reference = reference_run();
+  what.nodes = {0, 0, 1, 1};
+  for (const DispatcherKind kind :
+       {DispatcherKind::kAllToAll, DispatcherKind::kDeduplicated, DispatcherKind::kHierarchical}) {
+    for (const int chunks : {2, 4, 8, 16}) {
+      MeshShape shape = mesh_shape(4, 1, 4);
+      shape.dispatcher = kind;
+      shape.dispatch_chunks = chunks;
+      SCOPED_TRACE(describe_dispatch(kind, chunks));
+      expect_equal_runs(run_decoder(what, shape), reference, 1e-9, difference);
+    }
+  }
+}
+
 TEST(Chunks, RecomputedChunksEqualOneRankInFp64) {
   DecoderCase what = small_decoder_case();
   what.recompute = Recompute::kLayers;
