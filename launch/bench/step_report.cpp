@@ -57,7 +57,9 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
       "%d\n\n",
       place.ranks(), place.threads, train.precision, describe_layout(result.shape), train.global_batch,
       options.config.data.sequence, train.accumulation, tokens_text(options.config), options.repeats, kWarmUpSteps);
-  const auto before = [&](double StepBench::*ms) { return baseline ? std::optional((*baseline).*ms) : std::nullopt; };
+  const auto before = [&](double StepBench::*ms) {
+    return baseline && (*baseline).*ms > 0 ? std::optional((*baseline).*ms) : std::nullopt;
+  };
   absl::StrAppend(
       &text,
       time_row("step", result.ms, before(&StepBench::ms),
@@ -88,8 +90,8 @@ absl::StatusOr<StepBench> read_step_baseline(const std::string& path, const Step
                                              const BenchPlace& place) {
   StepBench result;
   const auto take = [&result](const nlohmann::json& json) {
-    result.forward_ms = json.at("forward_ms");
-    result.backward_ms = json.at("backward_ms");
+    result.forward_ms = json.value("forward_ms", 0.0);  // which older ones lack
+    result.backward_ms = json.value("backward_ms", 0.0);
     take_times(json, result);
   };
   SY_RETURN_IF_ERROR(read_baseline(path, "step", asked(options, place), place, take));

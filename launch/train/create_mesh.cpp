@@ -12,7 +12,6 @@
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
-#include "runtime/comm/agreement.h"
 
 namespace switchyard {
 namespace {
@@ -21,9 +20,11 @@ using Tell = std::function<void(const std::string&)>;
 
 absl::StatusOr<DispatcherKind> fastest_dispatcher(const RunConfig& config, const Mesh& mesh, c10::Device device,
                                                   const Tell& tell) {
+  constexpr int64_t kMostTokens = 8192;  // by then latencies no longer matter, and the trial is to stay small
+  const int64_t tokens = config.part_tokens() / mesh.world().size();
   const auto options = at::TensorOptions(compute_dtype(config.train.compute_precision())).device(device);
   SY_ASSIGN_OR_RETURN(const auto milliseconds,
-                      time_dispatchers({.tokens = std::max<int64_t>(1, config.part_tokens() / mesh.world().size()),
+                      time_dispatchers({.tokens = std::clamp<int64_t>(tokens, 1, kMostTokens),
                                         .width = config.model.width,
                                         .experts = config.model.moe.experts,
                                         .experts_per_token = config.model.moe.experts_per_token,

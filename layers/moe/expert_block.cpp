@@ -174,22 +174,22 @@ at::Tensor differentiate_block(const ExpertBlock& block, const at::Tensor& rows_
   return d_RD;
 }
 
-void add_weight_gradients(const ExpertBlock& block, std::span<const WeightFactors> parts) {
-  std::vector<int64_t> first(parts.size());  // each part's row of the expert
+void add_weight_gradients(const ExpertBlock& block, std::span<const WeightFactors> chunks) {
+  std::vector<int64_t> first(chunks.size());  // each chunk's row of the expert
   WeightSums sums(block);
-  for (size_t e = 0; e < parts.front().counts.size(); ++e) {
-    const auto of_all_parts = [&](at::Tensor WeightFactors::*factor) {
+  for (size_t e = 0; e < chunks.front().counts.size(); ++e) {
+    const auto of_all = [&](at::Tensor WeightFactors::*factor) {
       std::vector<at::Tensor> rows;
-      for (size_t i = 0; i < parts.size(); ++i) {
-        rows.push_back((parts[i].*factor).narrow(0, first[i], parts[i].counts[e]));
+      for (size_t i = 0; i < chunks.size(); ++i) {
+        rows.push_back((chunks[i].*factor).narrow(0, first[i], chunks[i].counts[e]));
       }
       return at::cat(rows);
     };
-    if (const at::Tensor x = of_all_parts(&WeightFactors::x_RD); x.size(0) > 0) {
-      sums.add_products(static_cast<int64_t>(e), x, of_all_parts(&WeightFactors::g_RD),
-                        of_all_parts(&WeightFactors::activated_RF), of_all_parts(&WeightFactors::d_RP));
+    if (const at::Tensor x = of_all(&WeightFactors::x_RD); x.size(0) > 0) {
+      sums.add_products(static_cast<int64_t>(e), x, of_all(&WeightFactors::g_RD), of_all(&WeightFactors::activated_RF),
+                        of_all(&WeightFactors::d_RP));
     }
-    for (size_t i = 0; i < parts.size(); ++i) first[i] += parts[i].counts[e];
+    for (size_t i = 0; i < chunks.size(); ++i) first[i] += chunks[i].counts[e];
   }
   sums.finish();
 }

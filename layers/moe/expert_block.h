@@ -40,7 +40,7 @@ at::Tensor differentiate_block(const ExpertBlock& block, const at::Tensor& rows_
                                const at::Tensor& g_RD, std::span<const int64_t> counts, bool want_rows,
                                WeightFactors* later);
 
-// Of several parts of the rows: an expert's in one product.
-void add_weight_gradients(const ExpertBlock& block, std::span<const WeightFactors> parts);
+// Of several chunks of the rows: an expert's in one product.
+void add_weight_gradients(const ExpertBlock& block, std::span<const WeightFactors> chunks);
 
 }  // namespace switchyard

@@ -218,7 +218,7 @@ std::vector<RowStart> AllToAllPlan::starts_in_memory(int64_t RowStart::*field, i
       int64_t& row = starts[e * ranks_.expert_tensor + g % ranks_.expert_tensor].*field;
       if (ranks_.is_near(g)) row = *next++;
       if (ranks_.is_far(g)) row += wire_row;
-      if (g == ranks_.group.rank() && row >= 0) row += own_row;
+      if (g == ranks_.group.rank() && row >= 0) row += own_row;  // returned; targets there stay as they are
     }
   }
   return starts;

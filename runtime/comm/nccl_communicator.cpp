@@ -84,14 +84,15 @@ Work NcclCommunicator::start(const char* operation, Plan plan, const Call& call)
   const uint64_t sequence = sequence_++;
   if (plan.steps.empty()) return Work();  // alone
   const OperationLabel label{host_.name(), operation, sequence, call.where};
-  tell_observer(label, plan);
-  return Work(group_->start(label, std::move(plan), timeout));
+  const SentBytes sent = sent_bytes(plan, [this](int peer) { return node_of(peer) == node_of(rank()); });
+  Work work(group_->start(label, std::move(plan), timeout));
+  tell_observer(label, sent);
+  return work;
 }
 
-void NcclCommunicator::tell_observer(const OperationLabel& label, const Plan& plan) const {
+void NcclCommunicator::tell_observer(const OperationLabel& label, const SentBytes& sent) const {
   const std::shared_ptr<const WireObserver> observer = host_.observer();
   if (!observer) return;
-  const SentBytes sent = sent_bytes(plan, [this](int peer) { return node_of(peer) == node_of(rank()); });
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(since).count();
   (*observer)({label, sent.node, sent.remote, now, now});

@@ -49,7 +49,7 @@ class NcclCommunicator : public Communicator {
 
   bool on_host(const at::Tensor& tensor) const;
   Work start(const char* operation, Plan plan, const Call& call);
-  void tell_observer(const OperationLabel& label, const Plan& plan) const;
+  void tell_observer(const OperationLabel& label, const SentBytes& sent) const;
 
   const std::unique_ptr<Communicator> owned_host_;  // null for the world's, which is borrowed
   Communicator& host_;

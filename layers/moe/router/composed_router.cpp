@@ -49,8 +49,8 @@ Choice balanced_choice(int64_t tokens, int64_t experts, int64_t experts_per_toke
 ComposedRouter::ComposedRouter(Parts parts, Communicator& population)
     : parts_(std::move(parts)), population_(population) {}
 
-RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& tokens) {
-  const TokenContext context = on_host(tokens);
+RouterOutput ComposedRouter::route(const at::Tensor& x_tD, const TokenContext& given) {
+  const TokenContext context = on_host(given);
   Scored scored{.context = context,
                 .x_TD = x_tD,
                 .logits_TE = {},

@@ -85,6 +85,7 @@ Thresholds find_thresholds(const int64_t* experts, const std::vector<uint64_t>& 
 at::Tensor population_top(const at::Tensor& experts_N, const at::Tensor& scores_N, int64_t experts, int64_t limit,
                           Communicator& ranks) {
   const at::Tensor ids_N = experts_N.contiguous();
+  SY_CHECK(ids_N.is_cpu() && (!scores_N.defined() || scores_N.is_cpu()));
   const int64_t* ids = ids_N.const_data_ptr<int64_t>();
   const int64_t candidates = ids_N.numel();
   std::vector<uint64_t> keys(candidates);

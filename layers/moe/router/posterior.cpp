@@ -47,7 +47,7 @@ ExpertPosterior::ExpertPosterior(const std::string& name, int64_t width, int64_t
 at::Tensor ExpertPosterior::clusters(const at::Tensor& x_TD) const {
   const at::NoGradGuard no_grad;
   const at::ScalarType dtype = x_TD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return at::mm(x_TD.to(at::kCPU, dtype), projection_CD_.to(dtype).t()).argmax(1);
+  return at::mm(x_TD.to(dtype), projection_CD_.to(x_TD.device(), dtype).t()).argmax(1).cpu();
 }
 
 at::Tensor ExpertPosterior::mean() const {

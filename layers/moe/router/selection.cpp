@@ -24,6 +24,7 @@ constexpr double kSmallest = 1e-20;
 Choice top_k(const at::Tensor& scores_TE, int64_t k) {
   const at::Tensor scores = scores_TE.detach().contiguous();
   const int64_t tokens = scores.size(0), experts = scores.size(1);
+  SY_CHECK(scores.is_cpu());
   SY_CHECK_LE(k, experts);
   at::Tensor ids_N = at::empty({tokens * k}, at::kLong);
   int64_t* ids = ids_N.mutable_data_ptr<int64_t>();

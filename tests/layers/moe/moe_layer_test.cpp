@@ -197,7 +197,7 @@ TEST(MoeLayer, ExpertsComputeAsManyRowsAsTheirCapacity) {
   });
 }
 
-// What experts give is read where it lies, sent, or both, in several parts that are under way at once.
+// What experts give is read where it lies, sent, or both, in several chunks that are under way at once.
 TEST(MoeLayer, GivesTheSameBitsWhateverMemoryRanksShare) {
   const Case c{.tokens = 61, .config = {.experts = 6, .experts_per_token = 3, .expert_width = 16, .router = {}}};
   for (const int64_t chunks : {1, 3}) {

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
@@ -93,14 +94,17 @@ at::Tensor copy_from_and_resize(const at::Tensor& from, const at::Tensor& to) {
   return copy_from(from, to, false);
 }
 
-// Single numbers may be the host's.
+// Single numbers may be the host's, where nothing is written to them.
 void refuse_mixed(const c10::OperatorHandle& operation, const torch::jit::Stack& stack) {
-  const auto check = [&](const at::Tensor& tensor) {
-    TORCH_CHECK(!tensor.defined() || tensor.device().type() == kStandIn || tensor.dim() == 0, operation.schema().name(),
-                " of tensors of the host and of a device");
+  const std::vector<c10::Argument>& arguments = operation.schema().arguments();
+  const auto check = [&](const at::Tensor& tensor, bool written = false) {
+    TORCH_CHECK(!tensor.defined() || tensor.device().type() == kStandIn || (tensor.dim() == 0 && !written),
+                operation.schema().name(), " of tensors of the host and of a device");
   };
-  for (const c10::IValue& argument : torch::jit::last(stack, operation.schema().arguments().size())) {
-    if (argument.isTensor()) check(argument.toTensor());
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const c10::IValue& argument = torch::jit::peek(stack, i, arguments.size());
+    const c10::AliasInfo* alias = arguments[i].alias_info();
+    if (argument.isTensor()) check(argument.toTensor(), alias != nullptr && alias->isWrite());
     if (argument.isTensorList()) {
       for (const at::Tensor& tensor : argument.toTensorVector()) check(tensor);
     }

@@ -2,6 +2,7 @@
 
 #include "layers/moe/router/rules/rules.h"
 #include "layers/moe/router/selection.h"
+#include "runtime/base/check.h"
 #include "runtime/numerics/precision.h"
 #include "runtime/numerics/random.h"
 
@@ -20,6 +21,7 @@ class HashRule : public RoutingRule {
   void score(Scored&) override {}
   Choice choose(Scored& scored) override {
     const at::Tensor ids_T = scored.context.tokens.contiguous();
+    SY_CHECK(ids_T.is_cpu());
     const int64_t* ids = ids_T.const_data_ptr<int64_t>();
     const int64_t tokens = ids_T.numel(), k = experts_per_token_;
     at::Tensor experts_N = at::empty({tokens * k}, at::kLong);
