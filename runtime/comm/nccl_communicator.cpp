@@ -1,6 +1,5 @@
 #include "runtime/comm/nccl_communicator.h"
 
-#include <chrono>
 #include <cstring>
 
 #include <absl/strings/str_cat.h>
@@ -10,6 +9,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/exchange.h"
 #include "runtime/comm/wire_observer.h"
+#include "runtime/telemetry/recorder.h"
 
 namespace switchyard {
 namespace {
@@ -93,8 +93,7 @@ Work NcclCommunicator::start(const char* operation, Plan plan, const Call& call)
 void NcclCommunicator::tell_observer(const OperationLabel& label, const SentBytes& sent) const {
   const std::shared_ptr<const WireObserver> observer = host_.observer();
   if (!observer) return;
-  const auto since = std::chrono::steady_clock::now().time_since_epoch();
-  const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(since).count();
+  const int64_t now = Recorder::now();
   (*observer)({label, sent.node, sent.remote, now, now});
 }
 
