@@ -38,26 +38,32 @@ RunConfig config_of(const AllToAllBenchOptions& options, int ranks) {
   return config;
 }
 
-absl::StatusOr<std::vector<BenchExchange>> make_exchanges(const AllToAllBenchOptions& options, at::ScalarType dtype,
-                                                          const Mesh& mesh) {
+absl::StatusOr<std::vector<BenchExchange>> make_exchanges(const AllToAllBenchOptions& options,
+                                                          const at::TensorOptions& rows, const Mesh& mesh) {
   Communicator& group = mesh.group({Axis::kExpert, Axis::kExpertTensor}, Purpose::kDispatch);
-  const int64_t row_bytes = options.width * static_cast<int64_t>(c10::elementSize(dtype));
+  const int64_t row_bytes = options.width * static_cast<int64_t>(rows.dtype().itemsize());
   SY_ASSIGN_OR_RETURN(const std::vector<RowCounts> sizes, exchange_sizes(options, row_bytes, group));
-  if (!options.by_dispatcher()) return plain_exchanges(sizes, options.width, dtype, group);
-  return dispatched_exchanges(sizes, options.routed->experts, options.width, dtype, mesh);
+  if (!options.by_dispatcher()) return plain_exchanges(sizes, options.width, rows, group);
+  return dispatched_exchanges(sizes, options.routed->experts, options.width, rows, mesh);
 }
 
-// Plain copies, in buffers that all sizes share.
+// Plain copies, by one thread or by the device, in buffers that all sizes share.
 class Copies {
  public:
-  explicit Copies(const std::vector<BenchExchange>& exchanges) {
+  Copies(const std::vector<BenchExchange>& exchanges, c10::Device device) {
     int64_t most = 0;
     for (const BenchExchange& exchange : exchanges) most = std::max(most, std::ranges::max(exchange.copies));
-    from_ = at::ones({most}, at::kByte);
+    from_ = at::ones({most}, at::dtype(at::kByte).device(device));
     to_ = at::ones_like(from_);
   }
   void run(const BenchExchange& exchange) const {
-    for (const int64_t bytes : exchange.copies) std::memcpy(to_.data_ptr(), from_.const_data_ptr(), bytes);
+    for (const int64_t bytes : exchange.copies) {
+      if (from_.is_cpu()) {
+        std::memcpy(to_.data_ptr(), from_.const_data_ptr(), bytes);
+      } else {
+        to_.narrow(0, 0, bytes).copy_(from_.narrow(0, 0, bytes));
+      }
+    }
   }
 
  private:
@@ -69,19 +75,19 @@ struct Timed {
   int64_t calls = 1;
   std::vector<double> ms = {};
 
-  absl::Status time(Communicator& world) {
+  absl::Status time(const BenchSite& site) {
     double own = 0;
     const auto all = [this] {
       for (int64_t i = 0; i < calls; ++i) work();
     };
-    SY_ASSIGN_OR_RETURN(const double slowest, slowest_ms(all, world, own));
+    SY_ASSIGN_OR_RETURN(const double slowest, slowest_ms(all, site, own));
     ms.push_back(slowest / static_cast<double>(calls));
     return absl::OkStatus();
   }
   // The same number on all ranks, after a call that warms up.
-  absl::Status choose_calls(Communicator& world) {
+  absl::Status choose_calls(const BenchSite& site) {
     work();
-    SY_RETURN_IF_ERROR(time(world));
+    SY_RETURN_IF_ERROR(time(site));
     calls = static_cast<int64_t>(std::clamp(std::ceil(kLeastMs / ms.back()), 1.0, kMostCalls));
     ms.clear();
     return absl::OkStatus();
@@ -105,20 +111,20 @@ absl::StatusOr<AllToAllSize> weigh(const BenchExchange& exchange, Recorder& reco
 }
 
 // Fills in the times of result.sizes, those of `exchanges`.
-absl::Status measure(const std::vector<BenchExchange>& exchanges, int64_t repeats, Communicator& world,
+absl::Status measure(const std::vector<BenchExchange>& exchanges, int64_t repeats, const BenchSite& site,
                      const BenchProgress& progress, AllToAllBench& result) {
-  const Copies copies(exchanges);
+  const Copies copies(exchanges, site.device);
   std::vector<std::pair<Timed, Timed>> timed;  // exchange and memcpy
   for (const BenchExchange& each : exchanges) {
     auto& [wire, floor] = timed.emplace_back(Timed{each.run}, Timed{[&] { copies.run(each); }});
-    SY_RETURN_IF_ERROR(wire.choose_calls(world));
-    SY_RETURN_IF_ERROR(floor.choose_calls(world));
+    SY_RETURN_IF_ERROR(wire.choose_calls(site));
+    SY_RETURN_IF_ERROR(floor.choose_calls(site));
   }
   for (int64_t i = 0; i < repeats; ++i) {
     if (progress) progress(i, repeats);
     for (auto& [wire, floor] : timed) {
-      SY_RETURN_IF_ERROR(wire.time(world));
-      SY_RETURN_IF_ERROR(floor.time(world));
+      SY_RETURN_IF_ERROR(wire.time(site));
+      SY_RETURN_IF_ERROR(floor.time(site));
     }
   }
   if (progress) progress(repeats, repeats);
@@ -140,19 +146,21 @@ std::optional<AlphaBeta> fit(const std::vector<AllToAllSize>& sizes) {
 }  // namespace
 
 absl::StatusOr<AllToAllBench> bench_all_to_all(const AllToAllBenchOptions& options, Recorder& recorder,
-                                               Communicator& world, const BenchProgress& progress) {
+                                               const BenchSite& site, const BenchProgress& progress) {
+  Communicator& world = site.world;
   const RunConfig config = config_of(options, world.size());
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   AllToAllBench result;
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
-                      create_mesh(config, shape, c10::kCPU, world, /*tell=*/{}, &result.by_messages));
+                      create_mesh(config, shape, site.device, site.wires, /*tell=*/{}, &result.by_messages));
   const at::ScalarType dtype = compute_dtype(config.train.compute_precision());
-  SY_ASSIGN_OR_RETURN(const std::vector<BenchExchange> exchanges, make_exchanges(options, dtype, *mesh));
+  SY_ASSIGN_OR_RETURN(const std::vector<BenchExchange> exchanges,
+                      make_exchanges(options, at::dtype(dtype).device(site.device), *mesh));
   for (const BenchExchange& exchange : exchanges) {
     SY_ASSIGN_OR_RETURN(result.sizes.emplace_back(), weigh(exchange, recorder, world));
   }
-  SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(c10::kCPU, world));
-  SY_RETURN_IF_ERROR(measure(exchanges, options.repeats, world, progress, result));
+  SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(site));
+  SY_RETURN_IF_ERROR(measure(exchanges, options.repeats, site, progress, result));
   result.model = fit(result.sizes);
   return result;
 }

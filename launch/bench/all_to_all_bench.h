@@ -49,9 +49,9 @@ struct AllToAllBench {
   std::string by_messages = {};
 };
 
-// Collective over `world`, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".
+// Collective over the site's world, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".
 // kBadConfig, on all ranks alike, where tokens cannot have so many experts.
 absl::StatusOr<AllToAllBench> bench_all_to_all(const AllToAllBenchOptions& options, Recorder& recorder,
-                                               Communicator& world, const BenchProgress& progress = nullptr);
+                                               const BenchSite& site, const BenchProgress& progress = nullptr);
 
 }  // namespace switchyard

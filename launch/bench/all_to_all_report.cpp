@@ -27,8 +27,8 @@ nlohmann::json asked(const AllToAllBenchOptions& options, const BenchPlace& plac
 }
 
 std::string header(const AllToAllBenchOptions& options, const BenchPlace& place) {
-  std::string text = absl::StrFormat("%d ranks x %d threads; rows of %d numbers in %s, ", place.ranks(), place.threads,
-                                     options.width, options.precision);
+  std::string text =
+      absl::StrFormat("%s; rows of %d numbers in %s, ", place_text(place), options.width, options.precision);
   if (const auto& routed = options.routed) {
     absl::StrAppendFormat(&text, "those of %d tokens a rank, whole and in chunks; %d of %d experts a token%s\n",
                           routed->tokens, routed->experts_per_token, routed->experts,

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <absl/strings/str_cat.h>
 
-#include "launch/bench/expert_draw.h"
+#include "parallel/dispatch/expert_draw.h"
 #include "parallel/topology/placement.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"

@@ -40,6 +40,8 @@ absl::Status read_baseline(const std::string& path, const std::string& command, 
   nlohmann::json found = json.at(command), wanted = asked;
   found["threads"] = json.at("threads");
   wanted["threads"] = place.threads;
+  found["device"] = json.value("device", "cpu");  // which older ones lack
+  wanted["device"] = place.device;
   const std::string other = differences(found, wanted);
   if (!other.empty()) {
     return error(ErrorCategory::kUsage, absl::StrCat(path, " is of something else: ", other));

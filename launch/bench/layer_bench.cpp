@@ -8,13 +8,13 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "launch/bench/expert_draw.h"
 #include "launch/bench/own_rows.h"
 #include "launch/bench/products_floor.h"
 #include "launch/bench/time_split.h"
 #include "launch/trace/mixture_spans.h"
 #include "launch/train/assemble.h"
 #include "launch/train/create_mesh.h"
+#include "parallel/dispatch/expert_draw.h"
 #include "parallel/parameter/initialise.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
@@ -61,19 +61,21 @@ RunConfig config_of(const LayerBenchOptions& options, int ranks) {
 // One layer with its gradients, and the rows that it works on.
 class Layer {
  public:
-  Layer(const LayerBenchOptions& options, at::ScalarType dtype, const Mesh& mesh, Recorder& recorder)
+  Layer(const LayerBenchOptions& options, const at::TensorOptions& tokens, const Mesh& mesh, Recorder& recorder)
       : options_(options),
         mesh_(mesh),
-        model_(assemble(model_of(options), kVocabulary, dtype, Recompute::kNone, static_cast<uint64_t>(options.seed),
+        model_(assemble(model_of(options), kVocabulary, tokens, Recompute::kNone, static_cast<uint64_t>(options.seed),
                         mesh, record_own_rows(recorder, options.experts, mesh))),
         layer_(*model_->moe_layers().begin()->second) {
     initialise_values(model_->parameters(), static_cast<uint64_t>(options.seed));
     attach_plain_gradients(layer_.parameters());
     const int rank = mesh.world().rank();
     const at::Generator random = at::detail::createCPUGenerator(static_cast<uint64_t>(options.seed + rank));
-    x_tD_ = at::randn({options.tokens, options.width}, random, dtype).set_requires_grad(true);
-    g_tD_ = at::randn({options.tokens, options.width}, random, dtype);
-    context_ = {.tokens = at::randint(kVocabulary, {options.tokens}, random, at::kLong),
+    const auto on_device = [&](const at::Tensor& tensor) { return tensor.to(tokens.device()); };
+    const at::ScalarType dtype = c10::typeMetaToScalarType(tokens.dtype());
+    x_tD_ = on_device(at::randn({options.tokens, options.width}, random, dtype)).set_requires_grad(true);
+    g_tD_ = on_device(at::randn({options.tokens, options.width}, random, dtype));
+    context_ = {.tokens = on_device(at::randint(kVocabulary, {options.tokens}, random, at::kLong)),
                 .tags = {},
                 .sequence = kSequence,
                 .first_token = rank * options.tokens,
@@ -108,7 +110,7 @@ class Layer {
     const int64_t tokens = options_.tokens, k = options_.experts_per_token;
     const Routing routing = routing_to(draw_experts(tokens, options_.experts, k, options_.skew,
                                                     static_cast<uint64_t>(options_.seed + mesh_.world().rank())),
-                                       x_tD_.scalar_type());
+                                       x_tD_.options());
     return {.offsets = routing.offsets, .experts = routing.experts, .kept = {}};
   }
 
@@ -188,33 +190,35 @@ const std::vector<std::string>& layer_parts() {
   return parts;
 }
 
-absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world,
+absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, const BenchSite& site,
                                        const BenchProgress& progress) {
+  Communicator& world = site.world;
   SY_RETURN_IF_ERROR(agree(world, check(options, world)));
   const RunConfig config = config_of(options, world.size());
   const at::ScalarType dtype = compute_dtype(config.train.compute_precision());
   SY_ASSIGN_OR_RETURN(const MeshShape shape, agree(world, resolve_mesh(config, world.size())));
   LayerBench result;
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<Mesh> mesh,
-                      create_mesh(config, shape, c10::kCPU, world, /*tell=*/{}, &result.by_messages));
+                      create_mesh(config, shape, site.device, site.wires, /*tell=*/{}, &result.by_messages));
   result.dispatcher = dispatcher_name(mesh->shape().dispatcher);
   result.chunks = mesh->shape().dispatch_chunks;
-  Layer layer(options, dtype, *mesh, recorder);
+  const at::TensorOptions tokens = at::dtype(dtype).device(site.device);
+  Layer layer(options, tokens, *mesh, recorder);
   layer.forward();
   layer.backward();
-  SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(c10::kCPU, world));
+  SY_ASSIGN_OR_RETURN(result.memory_bytes, most_memory(site));
 
   const std::vector<WeightProduct> products = floor_products(options, layer);
   result.gflops = flops_of(products) / 1e9;
-  ProductsFloor floor(products, dtype);
+  ProductsFloor floor(products, tokens);
   floor.run();
   std::vector<double> forward, backward, whole, alone;
   double own_ms = 0, own_floor_ms = 0;
   for (int64_t i = 0; i < options.repeats; ++i) {
     if (progress) progress(i, options.repeats);
-    SY_ASSIGN_OR_RETURN(const double one, slowest_ms([&] { layer.forward(); }, recorder, world, own_ms));
-    SY_ASSIGN_OR_RETURN(const double two, slowest_ms([&] { layer.backward(); }, recorder, world, own_ms));
-    SY_ASSIGN_OR_RETURN(const double three, slowest_ms([&] { floor.run(); }, world, own_floor_ms));
+    SY_ASSIGN_OR_RETURN(const double one, slowest_ms([&] { layer.forward(); }, recorder, site, own_ms));
+    SY_ASSIGN_OR_RETURN(const double two, slowest_ms([&] { layer.backward(); }, recorder, site, own_ms));
+    SY_ASSIGN_OR_RETURN(const double three, slowest_ms([&] { floor.run(); }, site, own_floor_ms));
     forward.push_back(one);
     backward.push_back(two);
     whole.push_back(one + two);
@@ -225,7 +229,7 @@ absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorde
   result.backward_ms = median(backward);
   result.ms = median(whole);
   result.floor_ms = median(alone);
-  SY_ASSIGN_OR_RETURN(result.peak_gflops, peak_gflops(at::dtype(dtype), world));
+  SY_ASSIGN_OR_RETURN(result.peak_gflops, peak_gflops(dtype, site));
 
   const std::vector<int64_t>& slots = layer.slots();
   const auto all = static_cast<double>(std::accumulate(slots.begin(), slots.end(), int64_t{0}));

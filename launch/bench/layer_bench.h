@@ -45,9 +45,9 @@ struct LayerBench {
 // activation), "activation" (theirs), "combine" (weighted sums), "rest".
 const std::vector<std::string>& layer_parts();
 
-// Collective over `world`, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".
+// Collective over the site's world, whose wires tell `recorder` what record_bytes asks for, of "/dispatch".
 // kBadConfig, on all ranks alike, where experts, router or layout do not go together.
-absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, Communicator& world,
+absl::StatusOr<LayerBench> bench_layer(const LayerBenchOptions& options, Recorder& recorder, const BenchSite& site,
                                        const BenchProgress& progress = nullptr);
 
 }  // namespace switchyard

@@ -40,9 +40,9 @@ std::string layer_table(const LayerBenchOptions& options, const LayerBench& resu
                         const std::optional<LayerBench>& baseline) {
   const bool settled = options.dispatcher == "auto" || options.chunks == 0;
   std::string text = absl::StrFormat(
-      "%d ranks x %d threads, %s, %s%s; %d tokens a rank, width %d; %d experts of width %d (%s), %d a token by "
+      "%s, %s, %s%s; %d tokens a rank, width %d; %d experts of width %d (%s), %d a token by "
       "%s%s\n\n",
-      place.ranks(), place.threads, options.precision, dispatch_text(result), settled ? ", as auto settled it" : "",
+      place_text(place), options.precision, dispatch_text(result), settled ? ", as auto settled it" : "",
       options.tokens, options.width, options.experts, options.expert_width, options.activation,
       options.experts_per_token, options.router, options.skew > 0 ? absl::StrFormat(", Zipf %.2g", options.skew) : "");
   const auto before = [&](double LayerBench::*ms) { return baseline ? std::optional((*baseline).*ms) : std::nullopt; };

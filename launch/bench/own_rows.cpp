@@ -38,7 +38,7 @@ class OwnRows final : public DispatcherDecorator {
 
  private:
   int64_t own_slots(const Routing& routing) const {
-    const at::Tensor experts_N = routing.experts.contiguous();
+    const at::Tensor experts_N = routing.experts.cpu().contiguous();
     const auto* ids = experts_N.const_data_ptr<int64_t>();
     return std::count_if(ids, ids + experts_N.numel(), [this](int64_t e) { return placement_.owner[e] == index_; });
   }

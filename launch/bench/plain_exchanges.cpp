@@ -9,11 +9,11 @@
 
 namespace switchyard {
 
-std::vector<BenchExchange> plain_exchanges(const std::vector<RowCounts>& sizes, int64_t width, at::ScalarType dtype,
-                                           Communicator& group) {
+std::vector<BenchExchange> plain_exchanges(const std::vector<RowCounts>& sizes, int64_t width,
+                                           const at::TensorOptions& rows, Communicator& group) {
   int64_t most = 0;
   for (const RowCounts& size : sizes) most = std::max({most, sum_of(size.sent), sum_of(size.received)});
-  const at::Tensor send_RD = at::ones({most, width}, dtype), received_RD = at::ones_like(send_RD);  // of all sizes
+  const at::Tensor send_RD = at::ones({most, width}, rows), received_RD = at::ones_like(send_RD);  // of all sizes
   const auto row_bytes = width * static_cast<int64_t>(send_RD.element_size());
   std::vector<BenchExchange> exchanges;
   for (const RowCounts& size : sizes) {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <c10/core/ScalarType.h>
+#include <c10/core/TensorOptions.h>
 
 #include "launch/bench/all_to_all_sizes.h"
 #include "launch/bench/bench_exchange.h"
@@ -12,9 +12,9 @@
 
 namespace switchyard {
 
-// One for each size, of rows of `width` numbers. Rows that stay on their rank take no part. Copied is what comes from
-// others on the host. `group` is borrowed. Local.
-std::vector<BenchExchange> plain_exchanges(const std::vector<RowCounts>& sizes, int64_t width, at::ScalarType dtype,
-                                           Communicator& group);
+// One for each size, of rows of `width` numbers; `rows`: their dtype and device. Rows that stay on their rank take no
+// part. Copied is what comes from others on the host. `group` is borrowed. Local.
+std::vector<BenchExchange> plain_exchanges(const std::vector<RowCounts>& sizes, int64_t width,
+                                           const at::TensorOptions& rows, Communicator& group);
 
 }  // namespace switchyard

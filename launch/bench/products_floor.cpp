@@ -17,14 +17,15 @@ double flops_of(std::span<const WeightProduct> products) {
   return flops;
 }
 
-ProductsFloor::ProductsFloor(std::span<const WeightProduct> products, at::ScalarType dtype) {
+ProductsFloor::ProductsFloor(std::span<const WeightProduct> products, const at::TensorOptions& operands) {
+  const auto sums = operands.dtype(accumulate_dtype(c10::typeMetaToScalarType(operands.dtype())));
   for (const auto& [rows, out, in] : products) {
     // Forward and backward, again and again, let values neither grow nor vanish.
     const double norm = std::sqrt(static_cast<double>(out)) + std::sqrt(static_cast<double>(in));
-    products_.push_back({.weight_OI = at::randn({out, in}, dtype).div_(norm),
-                         .gradient_OI = at::zeros({out, in}, accumulate_dtype(dtype)),
-                         .x_RI = at::randn({rows, in}, dtype),
-                         .y_RO = at::randn({rows, out}, dtype)});
+    products_.push_back({.weight_OI = at::randn({out, in}, operands).div_(norm),
+                         .gradient_OI = at::zeros({out, in}, sums),
+                         .x_RI = at::randn({rows, in}, operands),
+                         .y_RO = at::randn({rows, out}, operands)});
   }
 }
 

@@ -20,8 +20,8 @@ double flops_of(std::span<const WeightProduct> products);
 // Computes just them, one after another, in tensors that are allocated once.
 class ProductsFloor {
  public:
-  // `dtype`: of operands; weight gradients are summed as in training.
-  ProductsFloor(std::span<const WeightProduct> products, at::ScalarType dtype);
+  // `operands`: their dtype and device; weight gradients are summed as in training.
+  ProductsFloor(std::span<const WeightProduct> products, const at::TensorOptions& operands);
   // Forward of all, then backward of all.
   void run();
 

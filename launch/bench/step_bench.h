@@ -39,10 +39,10 @@ struct StepBench {
   double percent_of_floor() const { return 100 * floor_ms / ms; }
 };
 
-// On the host, from initial weights; it writes nothing. Collective over `world`, whose wires tell `recorder` what
+// From initial weights; it writes nothing. Collective over the site's world, whose wires tell `recorder` what
 // record_bytes asks for, of all groups. On all ranks alike kBadConfig where the layout is impossible, the
 // errors of open_data, and kDiverged where a step is skipped.
-absl::StatusOr<StepBench> bench_step(const StepBenchOptions& options, Recorder& recorder, Communicator& world,
+absl::StatusOr<StepBench> bench_step(const StepBenchOptions& options, Recorder& recorder, const BenchSite& site,
                                      const BenchProgress& progress = nullptr);
 
 }  // namespace switchyard

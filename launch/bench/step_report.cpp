@@ -53,9 +53,9 @@ std::string step_table(const StepBenchOptions& options, const StepBench& result,
                        const std::optional<StepBench>& baseline) {
   const TrainConfig& train = options.config.train;
   std::string text = absl::StrFormat(
-      "%d ranks x %d threads, %s; %s\n%d sequences of %d tokens a step, in %d parts, of %s; medians of %d steps after "
+      "%s, %s; %s\n%d sequences of %d tokens a step, in %d parts, of %s; medians of %d steps after "
       "%d\n\n",
-      place.ranks(), place.threads, train.precision, describe_layout(result.shape), train.global_batch,
+      place_text(place), train.precision, describe_layout(result.shape), train.global_batch,
       options.config.data.sequence, train.accumulation, tokens_text(options.config), options.repeats, kWarmUpSteps);
   const auto before = [&](double StepBench::*ms) {
     return baseline && (*baseline).*ms > 0 ? std::optional((*baseline).*ms) : std::nullopt;

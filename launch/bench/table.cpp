@@ -13,6 +13,11 @@ double mib(int64_t bytes) {
 
 }  // namespace
 
+std::string place_text(const BenchPlace& place) {
+  return absl::StrCat(place.ranks(), " ranks x ", place.threads, " threads",
+                      place.device == "cpu" ? "" : ", " + place.device);
+}
+
 std::string time_row(const std::string& name, double ms, std::optional<double> earlier, const std::string& note) {
   std::string text = absl::StrFormat("%-24s %9.3f ms", name, ms);
   if (earlier) absl::StrAppendFormat(&text, "  %5.2f x", *earlier / ms);
@@ -62,6 +67,7 @@ nlohmann::json to_json(const TierBytes& bytes) {
 void add_place(const BenchPlace& place, nlohmann::json& json) {
   json["threads"] = place.threads;
   json["cpus"] = place.cpus;
+  json["device"] = place.device;
 }
 
 }  // namespace switchyard

@@ -17,6 +17,9 @@ namespace switchyard {
 // What the ratios are, at the end of a table that has some.
 inline constexpr char kRatioNote[] = "x: times as fast as the baseline\n";
 
+// "2 ranks x 1 threads" and, where it is not the CPU, ", cuda:0 NVIDIA H100 80GB HBM3, 79 GiB".
+std::string place_text(const BenchPlace& place);
+
 // "name   1.234 ms   note", with how many times as fast as `earlier` it is where there is such a time.
 std::string time_row(const std::string& name, double ms, std::optional<double> earlier, const std::string& note = "");
 

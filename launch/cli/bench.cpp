@@ -10,6 +10,8 @@
 #include <absl/strings/strip.h>
 #include <absl/time/clock.h>
 
+#include "launch/config/document.h"
+#include "launch/start/devices.h"
 #include "launch/start/own_build.h"
 #include "launch/start/start_run.h"
 #include "launch/trace/listener.h"
@@ -29,6 +31,12 @@ void add_bench_arguments(CLI::App& bench, BenchArguments& arguments) {
   bench.add_flag("--json", arguments.json, "Print JSON instead of a table");
 }
 
+void add_device(CLI::App& bench, BenchArguments& arguments) {
+  bench.add_option("--device", arguments.device, "As run.device: auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+}
+
 CLI::Option* add_size(CLI::App& bench, const char* name, int64_t& value, const char* about) {
   return bench.add_option(name, value, about)->check(CLI::Range(int64_t{1}, int64_t{1} << 30))->capture_default_str();
 }
@@ -42,14 +50,19 @@ absl::Status parse_skew(const std::string& text, double& skew) {
   return error(ErrorCategory::kUsage, "--skew " + text + ": give zipf:EXPONENT, such as zipf:1.2");
 }
 
-absl::StatusOr<BenchPlace> start_bench(const BenchArguments& arguments, const std::string& config_text,
-                                       Communicator& world) {
-  SY_ASSIGN_OR_RETURN(const RunStart start, start_run(world, {.build = own_build(), .config_text = config_text}));
+absl::StatusOr<StartedBench> start_bench(const BenchArguments& arguments, const RunConfig& config,
+                                         Communicator& world) {
+  SY_ASSIGN_OR_RETURN(const ChosenDevice device, choose_rank_device(arguments.device, world));
+  SY_ASSIGN_OR_RETURN(
+      const RunStart start,
+      start_run(world, {.build = own_build(), .config_text = dump_yaml(config), .device = device.description}));
   at::set_num_threads(arguments.threads > 0 ? arguments.threads : start.threads);
-  BenchPlace place{.threads = at::get_num_threads()};
-  for (const RankFacts& rank : start.facts) place.cpus.push_back(rank.binding.cpus);
+  StartedBench started{.place = {.threads = at::get_num_threads(), .device = device.description},
+                       .device = device.device};
+  for (const RankFacts& rank : start.facts) started.place.cpus.push_back(rank.binding.cpus);
   if (world.rank() == 0 && !arguments.json) std::cout << start.report << std::endl;
-  return place;
+  SY_ASSIGN_OR_RETURN(started.wires, connect_devices(device, world, absl::Seconds(config.communication.timeout)));
+  return started;
 }
 
 std::shared_ptr<Recorder> listening_recorder(MpiSession& session, const std::string& groups) {

@@ -12,6 +12,7 @@
 #include "launch/bench/place.h"
 #include "launch/bench/timing.h"
 #include "launch/cli/command.h"
+#include "launch/config/run_config.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/telemetry/recorder.h"
@@ -26,20 +27,31 @@ struct BenchArguments {
   std::string baseline;
   int threads = 0;
   bool json = false;
+  std::string device = "auto";  // as run.device
 };
 
 // --threads, --baseline and --json.
 void add_bench_arguments(CLI::App& bench, BenchArguments& arguments);
+// --device, for those that have no config.
+void add_device(CLI::App& bench, BenchArguments& arguments);
 // A size from 1 on.
 CLI::Option* add_size(CLI::App& bench, const char* name, int64_t& value, const char* about);
 
 // "zipf:1.2" → 1.2; nothing where it is empty. kUsage.
 absl::Status parse_skew(const std::string& text, double& skew);
 
-// Starts the job: hosts that can talk, threads, and on rank 0 without --json the table of ranks. `config_text`: what
-// all ranks must have alike. Collective.
-absl::StatusOr<BenchPlace> start_bench(const BenchArguments& arguments, const std::string& config_text,
-                                       Communicator& world);
+// A job that has started.
+struct StartedBench {
+  BenchPlace place;
+  c10::Device device = c10::kCPU;
+  std::unique_ptr<Communicator> wires = nullptr;  // of the device's tensors; null: the world
+
+  BenchSite site(Communicator& world) const { return {world, wires ? *wires : world, device}; }
+};
+
+// Starts the job: hosts that can talk, threads, devices, and on rank 0 without --json the table of ranks. `config`:
+// what all ranks must have alike. Collective over `world`, which what comes back borrows.
+absl::StatusOr<StartedBench> start_bench(const BenchArguments& arguments, const RunConfig& config, Communicator& world);
 
 // On rank 0, `read` of the file of --baseline, which others need not see; none without. Collective.
 template <typename Result>

@@ -42,13 +42,14 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
     options.routed = arguments.routed;
     SY_RETURN_IF_ERROR(agree(world, parse_skew(arguments.skew, options.routed->skew)));
   }
-  SY_ASSIGN_OR_RETURN(const BenchPlace place, start_bench(arguments.bench, "", world));
+  SY_ASSIGN_OR_RETURN(const StartedBench started, start_bench(arguments.bench, RunConfig(), world));
+  const BenchPlace& place = started.place;
   SY_ASSIGN_OR_RETURN(const auto baseline, read_on_rank_0<AllToAllBench>(arguments.bench, world, [&] {
                         return read_all_to_all_baseline(arguments.bench.baseline, options, place);
                       }));
   const std::shared_ptr<Recorder> recorder = listening_recorder(session, "/dispatch");
-  SY_ASSIGN_OR_RETURN(const AllToAllBench result,
-                      bench_all_to_all(options, *recorder, world, bench_progress(arguments.bench, world)));
+  SY_ASSIGN_OR_RETURN(const AllToAllBench result, bench_all_to_all(options, *recorder, started.site(world),
+                                                                   bench_progress(arguments.bench, world)));
   if (world.rank() != 0) return absl::OkStatus();
   std::cout << (arguments.bench.json ? all_to_all_json(options, result, place) + "\n"
                                      : all_to_all_table(options, result, place, baseline))
@@ -84,6 +85,7 @@ void add_bench_all_to_all(CLI::App& bench, Command& command) {
   all_to_all->add_option("--shared-memory", routed.shared_memory, "As parallel.shared_memory")
       ->capture_default_str()
       ->needs(dispatcher);
+  add_device(*all_to_all, arguments->bench);
   add_bench_arguments(*all_to_all, arguments->bench);
   all_to_all->footer(kExamples);
   all_to_all->callback([&command, arguments, tokens] {

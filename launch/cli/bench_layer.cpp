@@ -39,13 +39,14 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   Communicator& world = session.world();
   LayerBenchOptions options = arguments.layer;
   SY_RETURN_IF_ERROR(agree(world, parse_skew(arguments.skew, options.skew)));
-  SY_ASSIGN_OR_RETURN(const BenchPlace place, start_bench(arguments.bench, "", world));
+  SY_ASSIGN_OR_RETURN(const StartedBench started, start_bench(arguments.bench, RunConfig(), world));
+  const BenchPlace& place = started.place;
   SY_ASSIGN_OR_RETURN(const auto baseline, read_on_rank_0<LayerBench>(arguments.bench, world, [&] {
                         return read_layer_baseline(arguments.bench.baseline, options, place);
                       }));
   const std::shared_ptr<Recorder> recorder = listening_recorder(session, "/dispatch");
   SY_ASSIGN_OR_RETURN(const LayerBench result,
-                      bench_layer(options, *recorder, world, bench_progress(arguments.bench, world)));
+                      bench_layer(options, *recorder, started.site(world), bench_progress(arguments.bench, world)));
   if (world.rank() != 0) return absl::OkStatus();
   std::cout << (arguments.bench.json ? layer_json(options, result, place) + "\n"
                                      : layer_table(options, result, place, baseline))
@@ -78,7 +79,7 @@ void add_bench_layer(CLI::App& bench, Command& command) {
   layer->add_option("--activation", options.activation, "Of the experts: swiglu, gelu or relu")
       ->check(CLI::IsMember({"swiglu", "gelu", "relu"}))
       ->capture_default_str();
-  layer->add_option("--router", options.router, "Any of model.moe.router.kind")
+  layer->add_option("--router", options.router, "As model.moe.router.kind, but supervised, which takes tags")
       ->check(CLI::IsMember(
           {"softmax", "sigmoid", "noisy_top_k", "top_p", "expert_choice", "sinkhorn", "hash", "bayesian", "dense"}))
       ->capture_default_str();
@@ -89,6 +90,7 @@ void add_bench_layer(CLI::App& bench, Command& command) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   layer->add_option("--skew", arguments->skew, "Draw the experts instead of routing: zipf:1.2 is 1/i^1.2 for the i-th");
+  add_device(*layer, arguments->bench);
   add_bench_arguments(*layer, arguments->bench);
   layer->footer(kExamples);
   layer->callback([&command, arguments] {

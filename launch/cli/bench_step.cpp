@@ -21,7 +21,7 @@ namespace switchyard {
 namespace {
 
 constexpr char kAbout[] =
-    "Training steps of a config, on the CPU, from initial weights: their time, tokens/s and model FLOPs utilisation "
+    "Training steps of a config, from initial weights: their time, tokens/s and model FLOPs utilisation "
     "beside the time of their matrix products alone and the best of one large product, where the rest goes, and what "
     "travels. Nothing is written: no run directory, no checkpoint.";
 
@@ -40,14 +40,6 @@ struct Arguments {
   int64_t repeats = StepBenchOptions().repeats;
   BenchArguments bench;
 };
-
-absl::Status check_device(const RunConfig& config) {
-  if (config.run.device != "cuda") return absl::OkStatus();
-  return error(
-      ErrorCategory::kUsage,
-      "bench step measures on the CPU, not on run.device: cuda; give run.device=cpu, or see the step times that "
-      "train prints");
-}
 
 // Other tokens choose other experts: random ones only for who asks for them.
 absl::Status check_data(const DataConfig& data) {
@@ -68,7 +60,6 @@ absl::Status check_data(const DataConfig& data) {
 absl::StatusOr<StepBenchOptions> read_options(const Arguments& arguments) {
   StepBenchOptions options{.repeats = arguments.repeats};
   SY_ASSIGN_OR_RETURN(options.config, read_config<RunConfig>(arguments.config, arguments.overrides));
-  SY_RETURN_IF_ERROR(check_device(options.config));
   options.config.data.validation.clear();  // nothing validates
   SY_RETURN_IF_ERROR(check_data(options.config.data));
   SY_ASSIGN_OR_RETURN(options.vocabulary, resolve_vocabulary(options.config));
@@ -81,12 +72,15 @@ absl::Status run(const Arguments& arguments, MpiSession& session) {
   session.set_timeout(absl::Seconds(options.config.communication.timeout));
   BenchArguments bench = arguments.bench;
   if (bench.threads == 0) bench.threads = options.config.run.threads;
-  SY_ASSIGN_OR_RETURN(const BenchPlace place, start_bench(bench, dump_yaml(options.config), world));
+  bench.device = options.config.run.device;
+  SY_ASSIGN_OR_RETURN(const StartedBench started, start_bench(bench, options.config, world));
+  const BenchPlace& place = started.place;
   SY_ASSIGN_OR_RETURN(const auto baseline, read_on_rank_0<StepBench>(bench, world, [&] {
                         return read_step_baseline(bench.baseline, options, place);
                       }));
   const std::shared_ptr<Recorder> recorder = listening_recorder(session, "");
-  SY_ASSIGN_OR_RETURN(const StepBench result, bench_step(options, *recorder, world, bench_progress(bench, world)));
+  SY_ASSIGN_OR_RETURN(const StepBench result,
+                      bench_step(options, *recorder, started.site(world), bench_progress(bench, world)));
   if (world.rank() != 0) return absl::OkStatus();
   std::cout << (bench.json ? step_json(options, result, place) + "\n" : step_table(options, result, place, baseline))
             << std::flush;

@@ -1,5 +1,6 @@
 #include "launch/trace/step_profile.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "launch/trace/mixture_spans.h"
 #include "launch/trace/span_walk.h"
 #include "runtime/base/status.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
 namespace {
@@ -38,10 +40,13 @@ const char* innermost_part(std::span<const std::string_view> names) {
 }  // namespace
 
 std::map<std::string, double> split_step(std::span<const Span> spans, int64_t begin_ns, int64_t end_ns) {
-  std::vector<const Span*> inner;
+  std::vector<Span> clipped;  // a device's clock may be some microseconds off
   for (const Span& span : spans) {
-    if (span.lane == "compute" && begin_ns <= span.begin_ns && span.end_ns <= end_ns) inner.push_back(&span);
+    if (span.lane != "compute" || span.end_ns <= begin_ns || end_ns <= span.begin_ns) continue;
+    clipped.push_back({span.name, span.lane, std::max(begin_ns, span.begin_ns), std::min(end_ns, span.end_ns)});
   }
+  std::vector<const Span*> inner;
+  for (const Span& span : clipped) inner.push_back(&span);
   std::map<std::string, int64_t> split_ns;
   int64_t left_ns = end_ns - begin_ns;
   walk_spans(std::move(inner), [&](std::span<const std::string_view> names, int64_t begin, int64_t end) {
@@ -58,14 +63,16 @@ WireObserver StepProfile::observer() {
   return record_bytes(recorder_);
 }
 
-void StepProfile::begin_step() {
+void StepProfile::begin_step(c10::Device device) {
   recorder_.take_scalars();
   recorder_.record_spans(true);
-  listener_.emplace(recorder_);
+  device_ = device;
+  listener_.emplace(recorder_, make_stream_clock(device));
   begin_ns_ = Recorder::now();
 }
 
 absl::StatusOr<ProfiledStep> StepProfile::end_step(Communicator& world) {
+  synchronise(device_);
   const int64_t end_ns = Recorder::now();
   listener_.reset();
   recorder_.record_spans(false);

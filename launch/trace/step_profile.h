@@ -9,6 +9,7 @@
 #include <string>
 
 #include <absl/status/statusor.h>
+#include <c10/core/Device.h>
 
 #include "launch/trace/listener.h"
 #include "runtime/comm/communicator.h"
@@ -40,14 +41,15 @@ class StepProfile {
   Recorder& recorder() { return recorder_; }
   // What the wires are to tell while it lives.
   WireObserver observer();
-  // Around each step, on the thread that trains. The second is collective over `world`; what it sends itself is not
-  // counted. kCommunication.
-  void begin_step();
+  // Around each step, on the thread that trains. `device` computes: its times are those of spans. The second is
+  // collective over `world`; what it sends itself is not counted. kCommunication.
+  void begin_step(c10::Device device);
   absl::StatusOr<ProfiledStep> end_step(Communicator& world);
 
  private:
   Recorder recorder_;
   std::optional<Listener> listener_;  // within a step
+  c10::Device device_ = c10::kCPU;
   int64_t begin_ns_ = 0;
 };
 

@@ -15,6 +15,7 @@
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/exchange.h"
+#include "runtime/device/device.h"
 #include "runtime/storage/atomic_file.h"
 #include "runtime/storage/file.h"
 
@@ -36,7 +37,7 @@ absl::Status StepTrace::check() const {
   return io_error("cannot write a trace to", options_.path, errno);
 }
 
-absl::StatusOr<std::string> StepTrace::before_step(int64_t step, Communicator& world) {
+absl::StatusOr<std::string> StepTrace::before_step(int64_t step, Communicator& world, c10::Device device) {
   if (options_.first == 0) {
     options_.first = step + 1;
     options_.last = step + 2;
@@ -44,7 +45,7 @@ absl::StatusOr<std::string> StepTrace::before_step(int64_t step, Communicator& w
   if (listener_) end_step();
   if (listener_ && step > options_.last) return write(world);
   const bool chosen = options_.first <= step && step <= options_.last;
-  if (chosen && !listener_) SY_RETURN_IF_ERROR(begin(step, world));
+  if (chosen && !listener_) SY_RETURN_IF_ERROR(begin(step, world, device));
   last_ = step;
   step_begin_ns_ = Recorder::now();
   return std::string();
@@ -61,7 +62,7 @@ absl::StatusOr<std::string> StepTrace::finish(Communicator& world) {
                       " was trained; choose others with --trace-steps");
 }
 
-absl::Status StepTrace::begin(int64_t step, Communicator& world) {
+absl::Status StepTrace::begin(int64_t step, Communicator& world, c10::Device device) {
   // The ranks of a host have one clock, and its zero is their first rank's. Hosts' clocks have nothing in common; the
   // end of a barrier they have, but for the time of a message.
   SY_RETURN_IF_ERROR(world.barrier().wait());
@@ -72,11 +73,13 @@ absl::Status StepTrace::begin(int64_t step, Communicator& world) {
   zero_ns_ = all[first].item<int64_t>();
   begun_ = step;
   recorder_.record_spans(true);
-  listener_.emplace(recorder_);
+  device_ = device;
+  listener_.emplace(recorder_, make_stream_clock(device));
   return absl::OkStatus();
 }
 
 void StepTrace::end_step() {
+  synchronise(device_);
   recorder_.add({absl::StrCat("step ", last_), "compute", step_begin_ns_, Recorder::now()});
 }
 

@@ -7,6 +7,7 @@
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
+#include <c10/core/Device.h>
 
 #include "launch/trace/listener.h"
 #include "runtime/comm/communicator.h"
@@ -33,19 +34,21 @@ class StepTrace {
   // That the file can be written: before anything is trained. Local.
   absl::Status check() const;
   // Call it before each step, which is counted from 1, and finish() after the last; on the thread that trains.
-  // Collective over `world`. The file is written before the step after options.last, or in finish(). Returns a line
-  // about that for the user, or nothing; kIo on all ranks alike where it fails, which is no reason to stop.
-  absl::StatusOr<std::string> before_step(int64_t step, Communicator& world);
+  // `device` computes: its times are those of spans. Collective over `world`. The file is written before the step after
+  // options.last, or in finish(). Returns a line about that for the user, or nothing; kIo on all ranks alike where it
+  // fails, which is no reason to stop.
+  absl::StatusOr<std::string> before_step(int64_t step, Communicator& world, c10::Device device);
   absl::StatusOr<std::string> finish(Communicator& world);
 
  private:
-  absl::Status begin(int64_t step, Communicator& world);
+  absl::Status begin(int64_t step, Communicator& world, c10::Device device);
   void end_step();
   absl::StatusOr<std::string> write(Communicator& world);
 
   StepTraceOptions options_;
   Recorder recorder_;
   std::optional<Listener> listener_;  // while recording
+  c10::Device device_ = c10::kCPU;
   int64_t zero_ns_ = 0;
   int64_t begun_ = 0, last_ = 0;  // steps that were recorded
   int64_t step_begin_ns_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <absl/strings/str_cat.h>
@@ -10,6 +11,7 @@
 
 #include "launch/train/fit_chunks.h"
 #include "parallel/dispatch/make_dispatcher.h"
+#include "parallel/dispatch/slot_rows.h"
 #include "parallel/dispatch/time_dispatchers.h"
 #include "runtime/base/status.h"
 
@@ -58,6 +60,11 @@ absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks) {
 
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world, const Tell& tell, std::string* by_messages) {
+  if (!device.is_cpu() && config.model.moe.experts > kMostDeviceExperts) {
+    return error(ErrorCategory::kBadConfig,
+                 absl::StrCat("model.moe.experts=", config.model.moe.experts, ": on a device at most ",
+                              kMostDeviceExperts, ", whose slots one block of threads can count"));
+  }
   SY_ASSIGN_OR_RETURN(std::unique_ptr<Mesh> mesh, Mesh::create(world, shape));
   SY_RETURN_IF_ERROR(check_dispatcher(shape.dispatcher, *mesh));
   if (config.parallel.shared_memory && config.model.moe.experts > 0 && device.is_cpu()) {
@@ -69,17 +76,18 @@ absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const
   if (!(by_trial || by_model) || config.model.moe.experts == 0 || shape.expert * shape.expert_tensor == 1) return mesh;
 
   DispatcherKind kind = shape.dispatcher;
-  int chunks = shape.dispatch_chunks;
+  Mesh::ChunksOf chunks = [fixed = shape.dispatch_chunks](int64_t) { return fixed; };
   if (by_trial) {
     SY_ASSIGN_OR_RETURN(kind, fastest_dispatcher(config, *mesh, device, tell));
   }
   if (by_model) {
     SY_ASSIGN_OR_RETURN(const std::optional<ChunkModel> model, fit_chunks(config, *mesh, kind, device));
-    chunks = model ? model->chunks(config.part_tokens()) : 1;
-    if (model) mesh->settle_chunks([model = *model](int64_t tokens) { return model.chunks(tokens); });
-    if (tell) tell(absl::StrCat("chunks      ", chunks, ", as rows and experts take time here"));
+    chunks = [model](int64_t tokens) { return model ? model->chunks(tokens) : 1; };
   }
-  mesh->settle_dispatch(kind, chunks);
+  mesh->settle_dispatch(kind, std::move(chunks), config.part_tokens());
+  if (by_model && tell) {
+    tell(absl::StrCat("chunks      ", mesh->shape().dispatch_chunks, ", as rows and experts take time here"));
+  }
   return mesh;
 }
 

@@ -19,8 +19,8 @@ absl::StatusOr<MeshShape> resolve_mesh(const RunConfig& config, int ranks);
 // and the system allow. Where parallel.dispatcher is auto, each kind is tried with rows of the model's width on
 // `device`, and the fastest is taken; where dispatch_chunks is, the model of fit_chunks decides. `tell` gets a line on
 // each, and one where rows go by messages although memory is to be shared; `by_messages`, where it is not null, gets
-// why, else nothing. A dispatcher that the hosts do not allow is kBadConfig. Collective over `world`, which the mesh
-// borrows.
+// why, else nothing. kBadConfig: a dispatcher that the hosts do not allow, more experts than a device counts.
+// Collective over `world`, which the mesh borrows.
 absl::StatusOr<std::unique_ptr<Mesh>> create_mesh(const RunConfig& config, const MeshShape& shape, c10::Device device,
                                                   Communicator& world,
                                                   const std::function<void(const std::string&)>& tell = {},

@@ -12,11 +12,11 @@
 
 namespace switchyard {
 
-// None where `kind` writes into the memory of all ranks that have experts: chunks hide nothing there. Else times
-// all-to-alls of a mixture layer's rows, evenly spread, and the products of this rank's experts, each for three sizes
-// up to a training part's, and fits α + β·v to both, the slowest rank's. The rows are all_to_all's, and the schedule
-// the forward's: the backward has the same over the same wire, and then the weights' gradients. The same on all ranks.
-// Collective over the mesh's world.
+// None where `kind` writes into the memory of all ranks that have experts: chunks hide nothing there. Else does what a
+// mixture layer's forward does, by that dispatcher, with tokens that are spread evenly, for three sizes up to a
+// training part's, and fits α + β·v to what a rank waits for the wire, one way, and to all else that it does: the
+// products of its experts and putting rows in place; both the slowest rank's. The backward has the same over the same
+// wire, and then the weights' gradients. The same on all ranks. Collective over the mesh's world.
 absl::StatusOr<std::optional<ChunkModel>> fit_chunks(const RunConfig& config, const Mesh& mesh, DispatcherKind kind,
                                                      c10::Device device);
 

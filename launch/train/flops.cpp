@@ -4,7 +4,7 @@
 #include <absl/time/clock.h>
 
 #include "layers/ops/matmul.h"
-#include "runtime/device/cuda.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
 
@@ -32,18 +32,17 @@ double flops_per_token(const DecoderConfig& config, int64_t vocabulary, int64_t 
 }
 
 double measure_peak(const at::TensorOptions& options, double seconds) {
-  const bool on_cuda = options.device().is_cuda();
-  const int64_t size = on_cuda ? 8192 : 1024;  // that fills the device
+  const int64_t size = options.device().is_cuda() ? 8192 : 1024;  // that fills the device
   const at::Tensor a = at::randn({size, size}, options);
   const at::Tensor b = at::randn({size, size}, options);
   const at::Tensor out = at::empty({size, size}, options);
   double best = 0;
-  if (on_cuda) synchronize_cuda();
+  synchronise(options.device());
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   do {
     const absl::Time start = absl::Now();
     matmul(out, a, b, {.transpose_b = true});
-    if (on_cuda) synchronize_cuda();
+    synchronise(options.device());
     const double flops = 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size);
     best = std::max(best, flops / absl::ToDoubleSeconds(absl::Now() - start));
   } while (absl::Now() < end);

@@ -95,11 +95,11 @@ absl::Status run_steps(Job& job, const LoopOptions& options) {
   while (job.state.step < train.steps) {
     if (options.trace) {
       const int64_t step = job.state.step + 1;
-      SY_RETURN_IF_ERROR(tell(options.trace->before_step(step, job.mesh.world()), options.console));
+      SY_RETURN_IF_ERROR(tell(options.trace->before_step(step, job.mesh.world(), job.device), options.console));
     }
     const absl::Time step_start = absl::Now();
     if (options.console) options.console->progress(job.state.step + 1);
-    if (options.profile) options.profile->begin_step();
+    if (options.profile) options.profile->begin_step(job.device);
     SY_ASSIGN_OR_RETURN(const StepOutcome outcome, train_step(job));
     StepMetrics metrics = metrics_of(job, outcome, absl::ToDoubleSeconds(absl::Now() - step_start), options);
     if (options.profile) {

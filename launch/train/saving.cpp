@@ -10,6 +10,7 @@
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/checkpoint_writer.h"
 #include "runtime/comm/agreement.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 namespace {
@@ -122,14 +123,15 @@ absl::Status open_writer(Job& job) {
 }
 
 void save(Job& job) {
-  ScopedSpan span(job.recorder, "checkpoint");
   const CheckpointConfig& config = job.config.checkpoint;
   WriteOptions options{.keep = config.keep, .keep_every = config.keep_every, .read_back = config.verify == "always"};
   // After a skipped step the parameters may be what made it fail: they must not push out an older checkpoint.
   if (job.state.skipped_in_row > 0) options.keep = 0;
   if (job.config.model.tie_embeddings) options.aliases = {{"head", "embedding"}};
-  job.writer->save(job.state.step, tensors_of(job, /*whole_buffers=*/job.mesh.world().rank() == 0), to_json(job.state),
-                   options);
+  in_span("checkpoint", [&] {
+    job.writer->save(job.state.step, tensors_of(job, /*whole_buffers=*/job.mesh.world().rank() == 0),
+                     to_json(job.state), options);
+  });
 }
 
 }  // namespace switchyard

@@ -21,22 +21,12 @@ absl::StatusOr<StepOutcome> compute_gradients(Job& job) {
     if (part + 1 == config.accumulation) job.reducer->begin_last_part();
     absl::StatusOr<TokenBatch> batch = in_span("load", [&] { return job.batches->load(job.state.step, part); });
     if (!batch.ok()) return batch.status();
-    DecoderOutput output;
-    {
-      ScopedSpan span(job.recorder, "forward");
-      output = job.model->forward(*batch);
-    }
-    {
-      ScopedSpan span(job.recorder, "backward");
-      (output.loss + output.auxiliary_loss).backward();
-    }
+    const DecoderOutput output = in_span("forward", [&] { return job.model->forward(*batch); });
+    in_span("backward", [&] { (output.loss + output.auxiliary_loss).backward(); });
     loss += output.loss.item<double>();
     moe.add_part(batch->part_tokens);
   }
-  {
-    ScopedSpan span(job.recorder, "wait for gradients");
-    SY_RETURN_IF_ERROR(job.reducer->finish());
-  }
+  SY_RETURN_IF_ERROR(in_span("wait for gradients", [&] { return job.reducer->finish(); }));
 
   StepOutcome outcome{.moe = moe.take()};
   SY_ASSIGN_OR_RETURN(outcome.loss, reduce_number(job.mesh.world(), loss, ReduceOp::kSum));
@@ -48,10 +38,11 @@ absl::Status apply_gradients(Job& job, StepOutcome& outcome) {
   outcome.lr = learning_rate(job.config.optimizer, job.state.step + 1, job.config.train.steps);
   outcome.skipped = !std::isfinite(outcome.loss) || !std::isfinite(outcome.grad_norm);
   if (outcome.skipped) return absl::OkStatus();
-  ScopedSpan span(job.recorder, "optimizer");
-  SY_RETURN_IF_ERROR(job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
-  for (const auto& [layer, moe_layer] : job.model->moe_layers()) moe_layer->router().finish_step();
-  return absl::OkStatus();
+  return in_span("optimizer", [&]() -> absl::Status {
+    SY_RETURN_IF_ERROR(job.optimizer->update(outcome.lr, clip_factor(outcome.grad_norm, job.config.optimizer.clip)));
+    for (const auto& [layer, moe_layer] : job.model->moe_layers()) moe_layer->router().finish_step();
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<StepOutcome> train_step(Job& job) try {

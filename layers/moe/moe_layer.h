@@ -43,7 +43,7 @@ class MoeLayer {
   const Choice& choice() const { return choice_; }
 
  private:
-  // A part of the tokens on its way.
+  // Some of the tokens on their way.
   struct Chunk {
     at::Tensor x_tD;
     std::shared_ptr<const DispatchPlan> plan;

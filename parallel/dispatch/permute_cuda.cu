@@ -119,12 +119,10 @@ __global__ void copy(const int64_t* triples, int64_t row_bytes, const char* from
   }
 }
 
-// Of a block's counters; a launch gets kMost unasked.
+// Of a block's counters.
 size_t counter_bytes(int64_t experts) {
-  constexpr size_t kMost = 48 << 10;
-  const size_t bytes = static_cast<size_t>(experts) * sizeof(int);
-  SY_CHECK_LE(bytes, kMost);
-  return bytes;
+  SY_CHECK_LE(experts, kMostDeviceExperts);
+  return static_cast<size_t>(experts) * sizeof(int);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ struct CudaSlots {
   const int64_t* returned;
 };
 
-// counts[e]; chunk_starts: room for slot_chunks(slots) · experts, gets each chunk's slots of e that come before it.
+// At most kMostDeviceExperts. counts[e]; chunk_starts: room for slot_chunks(slots) · experts, gets each chunk's slots
+// of e that come before it.
 void count_slots_cuda(int64_t slots, int64_t experts, const int64_t* ids, int64_t* chunk_starts, int64_t* counts,
                       CudaStream stream);
 // chunk_starts from above; starts: [experts · copies].

@@ -11,6 +11,9 @@
 
 namespace switchyard {
 
+// Experts whose slots a device counts: a launch gets 48 KiB for a block's counters, of four bytes each, unasked.
+inline constexpr int64_t kMostDeviceExperts = (48 << 10) / 4;
+
 // A place among the rows that do not leave this rank, told apart from those that do by its sign.
 SY_HOST_DEVICE constexpr int64_t stays_at(int64_t row) {
   return -1 - row;

@@ -1,50 +1,45 @@
 #include "parallel/dispatch/time_dispatchers.h"
 
 #include <algorithm>
+#include <chrono>
+#include <vector>
 
 #include <ATen/ATen.h>
 
+#include "parallel/dispatch/expert_draw.h"
 #include "parallel/dispatch/make_dispatcher.h"
 #include "parallel/dispatch/trial.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
-#include "runtime/numerics/precision.h"
+#include "runtime/device/device.h"
 
 namespace switchyard {
-namespace {
 
-Routing draw(const DispatchTrial& trial) {
-  const int64_t slots = trial.tokens * trial.experts_per_token;
-  const at::Tensor experts_TK = std::get<1>(at::rand({trial.tokens, trial.experts}).topk(trial.experts_per_token));
-  const at::TensorOptions like = trial.options.dtype(at::kLong);
-  return {.offsets = at::arange(0, slots + 1, trial.experts_per_token, like),
-          .experts = experts_TK.reshape({-1}).to(like.device()),
-          .weights =
-              at::ones({slots}, trial.options.dtype(accumulate_dtype(c10::typeMetaToScalarType(trial.options.dtype()))))
-                  .set_requires_grad(true)};
-}
-
-}  // namespace
-
-absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const DispatchTrial& trial, const Mesh& mesh) try {
+absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const DispatchTrial& trial, const Mesh& mesh) {
   const Placement placement = Placement::contiguous(trial.experts, mesh.size(Axis::kExpert));
+  const c10::Device device = trial.options.device();
   const at::Tensor x_TD = at::ones({trial.tokens, trial.width}, trial.options).set_requires_grad(true);
-  const Routing routing = draw(trial);
+  const auto seed = static_cast<uint64_t>(mesh.world().rank());
+  const Routing routing =
+      routing_to(draw_experts(trial.tokens, trial.experts, trial.experts_per_token, /*skew=*/0, seed), trial.options);
+  routing.weights.set_requires_grad(true);
   std::map<DispatcherKind, double> milliseconds;
   for (const DispatcherKind kind :
        {DispatcherKind::kAllToAll, DispatcherKind::kDeduplicated, DispatcherKind::kHierarchical}) {
     if (!check_dispatcher(kind, mesh).ok()) continue;
     const auto dispatcher = make_dispatcher(kind, placement, mesh);
     const auto there_and_back = [&] {
+      const auto start = std::chrono::steady_clock::now();
       const Dispatched sent = dispatcher->dispatch(x_TD, routing);
       dispatcher->combine(sent.rows_RD, sent.plan).backward(x_TD.detach());
-      return absl::OkStatus();
+      synchronise(device);
+      const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
+      return std::vector{taken.count()};
     };
-    SY_ASSIGN_OR_RETURN(milliseconds[kind], trial_ms(there_and_back, mesh.world()));
+    SY_ASSIGN_OR_RETURN(const std::vector<double> taken, try_out(there_and_back, device, mesh.world()));
+    milliseconds[kind] = taken.front();
   }
   return milliseconds;
-} catch (const StatusError& failure) {
-  return failure.status();
 }
 
 DispatcherKind fastest_of(const std::map<DispatcherKind, double>& milliseconds) {

@@ -2,15 +2,19 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include <absl/status/statusor.h>
+#include <c10/core/Device.h>
 
 #include "runtime/comm/communicator.h"
 
 namespace switchyard {
 
-// Milliseconds of `work` on the slowest rank, on a device until it is done: the median of three, after one to warm up.
-// The same on all ranks. Collective over `world`.
-absl::StatusOr<double> trial_ms(const std::function<absl::Status()>& work, Communicator& world);
+// Of each of the numbers that `work` gives, which may throw StatusError: the slowest rank's, and of three such, after a
+// call to warm up, the median. `device`: of this rank; `work` begins when it is idle and all ranks are there. The same
+// on all ranks. Collective over `world`.
+absl::StatusOr<std::vector<double>> try_out(const std::function<std::vector<double>()>& work, c10::Device device,
+                                            Communicator& world);
 
 }  // namespace switchyard

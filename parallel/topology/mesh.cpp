@@ -212,9 +212,16 @@ absl::Status Mesh::share_memory() {
   return absl::OkStatus();
 }
 
-void Mesh::settle_dispatch(DispatcherKind kind, int chunks) {
+void Mesh::settle_dispatch(DispatcherKind kind, ChunksOf chunks, int64_t part_tokens) {
+  chunks_of_ = std::move(chunks);
   shape_.dispatcher = kind;
-  shape_.dispatch_chunks = chunks;
+  shape_.dispatch_chunks = dispatch_chunks(part_tokens);
+}
+
+int Mesh::dispatch_chunks(int64_t part_tokens) const {
+  const int chunks = chunks_of_ ? chunks_of_(part_tokens) : shape_.dispatch_chunks;
+  SY_CHECK_LE(1, chunks);
+  return chunks;
 }
 
 int Mesh::size(Axis axis) const {

@@ -34,7 +34,7 @@ struct MeshShape {
   int expert_data = 1, expert = 1, expert_tensor = 1;
   int kv_replica = 1;  // divides tensor
   DispatcherKind dispatcher = DispatcherKind::kAllToAll;
-  int dispatch_chunks = 1;  // parts of a rank's tokens; one travels while experts compute another
+  int dispatch_chunks = 1;  // into which each rank's tokens are cut; one travels while experts compute another
   int ranks() const { return pipeline * data * context * tensor; }
 };
 
@@ -59,8 +59,8 @@ struct ParallelConfig {
       "hierarchical, one for each host, whose ranks hand on; auto: what is fastest in a trial at the start")
         .one_of({"all_to_all", "deduplicated", "hierarchical", "auto"});
     v("dispatch_chunks", dispatch_chunks,
-      "parts of a rank's tokens in a mixture layer; one travels while experts compute another; auto: what a model of "
-      "wire and experts, fitted at the start, makes fastest for as many tokens")
+      "into how many chunks a mixture layer cuts each rank's tokens; one travels while experts compute another; auto: "
+      "what a model of wire and experts, fitted at the start, makes fastest for as many tokens")
         .zero_is("auto")
         .at_least(0);
     v("shared_memory", shared_memory,
@@ -85,14 +85,13 @@ class Mesh {
   static absl::StatusOr<std::unique_ptr<Mesh>> create(Communicator& world, const MeshShape& shape);
 
   const MeshShape& shape() const { return shape_; }
-  // Replaces what the shape says of dispatch, on which no group depends.
-  void settle_dispatch(DispatcherKind kind, int chunks);
-  // From now on dispatch_chunks() asks `model`.
-  void settle_chunks(std::function<int(int64_t part_tokens)> model) { chunk_model_ = std::move(model); }
-  // Of a part with so many tokens over all ranks: the shape's, or what a model makes of it. The same on all ranks.
-  int dispatch_chunks(int64_t part_tokens) const {
-    return chunk_model_ ? chunk_model_(part_tokens) : shape_.dispatch_chunks;
-  }
+  // Into how many chunks a layer cuts a part (of a step) that has so many tokens over all ranks, at least 1.
+  using ChunksOf = std::function<int(int64_t part_tokens)>;
+  // Replaces what the shape says of dispatch, on which no group depends; its dispatch_chunks are those of a part of
+  // `part_tokens`. The same on all ranks.
+  void settle_dispatch(DispatcherKind kind, ChunksOf chunks, int64_t part_tokens);
+  // As settled; else the shape's for every part.
+  int dispatch_chunks(int64_t part_tokens) const;
   int size(Axis axis) const;
   int index(Axis axis) const;  // this rank's coordinate
   Communicator& world() const { return world_; }
@@ -116,7 +115,7 @@ class Mesh {
 
   Communicator& world_;
   MeshShape shape_;
-  std::function<int(int64_t part_tokens)> chunk_model_;
+  ChunksOf chunks_of_;  // null: the shape says it
   std::map<std::pair<AxisSet, Purpose>, std::unique_ptr<Communicator>> groups_;
   std::unique_ptr<Communicator> node_group_;
   std::unique_ptr<SharedMemory> shared_memory_;

@@ -1,4 +1,4 @@
-// The device queue of CUDA: a stream from LibTorch's pool, and events. Only in builds with SWITCHYARD_CUDA.
+// The device queue of CUDA: a stream from LibTorch's pool, and events. A bug in builds without SWITCHYARD_CUDA.
 #pragma once
 
 #include <memory>

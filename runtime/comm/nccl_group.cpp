@@ -7,6 +7,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/deadline.h"
+#include "runtime/telemetry/in_span.h"
 
 namespace switchyard {
 namespace {
@@ -44,7 +45,7 @@ absl::Status NcclWork::wait() {
     const std::lock_guard lock(mutex_);
     end = end_;
   }
-  if (end) end->hold_current();
+  if (end) in_span("wait", [&] { end->hold_current(); });  // by the device, of which a listener may keep the time
   const std::lock_guard lock(mutex_);
   buffers_.clear();
   return failure_;

@@ -53,7 +53,7 @@ CudaStream current_cuda_stream() {
   return c10::cuda::getCurrentCUDAStream().stream();
 }
 
-void synchronize_cuda() {
+void synchronise_cuda() {
   c10::cuda::device_synchronize();
 }
 

@@ -30,7 +30,7 @@ absl::Status use_cuda_device(int index);
 CudaStream current_cuda_stream();
 
 // The host waits for everything queued on this process's device.
-void synchronize_cuda();
+void synchronise_cuda();
 
 // Of tensors on this process's device, at most so far.
 int64_t peak_cuda_bytes();

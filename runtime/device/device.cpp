@@ -4,6 +4,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/device/cuda.h"
+#include "runtime/device/stream_clock.h"
 
 namespace switchyard {
 
@@ -28,6 +29,14 @@ absl::StatusOr<ChosenDevice> choose_device(std::string_view wanted, int local_ra
       .device = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index)),
       .description = absl::StrCat("cuda:", index, " ", device.name, ", ", device.memory_bytes >> 30, " GiB"),
       .id = device.id};
+}
+
+void synchronise(c10::Device device) {
+  if (device.is_cuda()) synchronise_cuda();
+}
+
+std::unique_ptr<StreamClock> make_stream_clock(c10::Device device) {
+  return device.is_cuda() ? make_cuda_stream_clock() : nullptr;
 }
 
 }  // namespace switchyard

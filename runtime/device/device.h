@@ -21,4 +21,7 @@ struct ChosenDevice {
 // saying what is missing; kBadConfig for any other word.
 absl::StatusOr<ChosenDevice> choose_device(std::string_view wanted, int local_rank);
 
+// The host waits for everything queued on this process's device; for the CPU there is nothing.
+void synchronise(c10::Device device);
+
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/device/cuda.h"
+#include "runtime/device/stream_clock.h"
 
 namespace switchyard {
 namespace {
@@ -24,11 +25,15 @@ CudaStream current_cuda_stream() {
   check_failed(__FILE__, __LINE__, "this build has no CUDA");
 }
 
-void synchronize_cuda() {
+void synchronise_cuda() {
   check_failed(__FILE__, __LINE__, "this build has no CUDA");
 }
 
 int64_t peak_cuda_bytes() {
+  check_failed(__FILE__, __LINE__, "this build has no CUDA");
+}
+
+std::unique_ptr<StreamClock> make_cuda_stream_clock() {
   check_failed(__FILE__, __LINE__, "this build has no CUDA");
 }
 

@@ -48,22 +48,4 @@ class Recorder {
   std::atomic<bool> spans_on_{false};
 };
 
-// Records from construction to destruction. `name` and `lane` outlive it.
-class ScopedSpan {
- public:
-  ScopedSpan(Recorder& recorder, const char* name, const char* lane = "compute")
-      : recorder_(recorder), name_(name), lane_(lane), begin_ns_(recorder.records_spans() ? Recorder::now() : 0) {}
-  ~ScopedSpan() {
-    if (begin_ns_ != 0) recorder_.add({name_, lane_, begin_ns_, Recorder::now()});
-  }
-  ScopedSpan(const ScopedSpan&) = delete;
-  ScopedSpan& operator=(const ScopedSpan&) = delete;
-
- private:
-  Recorder& recorder_;
-  const char* name_;
-  const char* lane_;
-  int64_t begin_ns_;
-};
-
 }  // namespace switchyard

@@ -34,6 +34,7 @@ struct Choice {
   at::Tensor kept;     // bool [N]: slots that the capacity left; undefined: all
 };
 
+// Its tensors lie beside x or, routing's excepted, on the host.
 struct RouterOutput {
   Routing routing;
   // Scalar in fp32 (fp64): this rank's share of the auxiliary losses, coefficients applied, divided by the population

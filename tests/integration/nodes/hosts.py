@@ -45,6 +45,7 @@ class Hosts:
     def __init__(self, count, rate=None, delay=None):
         self._rate, self._delay = rate, delay
         self._slow_switch = None
+        self.variables = {}  # more of the environment
         self._prefix = f'sy{os.getpid()}'
         self._hub = f'{self._prefix}-hub'
         self.addresses = [f'{NETWORK}.{i}' for i in range(1, count + 1)]
@@ -103,16 +104,16 @@ class Hosts:
         """Of on_host.sh, and of mpirun on a host."""
         return {**os.environ, 'SWITCHYARD_HOSTS': self._prefix, 'OMP_NUM_THREADS': '1',
                 'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
-                **{f'OMPI_MCA_{key}': str(value) for key, value in SITE.items()}}
+                **{f'OMPI_MCA_{key}': str(value) for key, value in SITE.items()}, **self.variables}
 
     def processes(self, host):
         """What runs on a host, counted from 1."""
         return [int(pid) for pid in run('ip', 'netns', 'pids', self._names[host - 1]).split()]
 
-    def start(self, words, **options):
-        """A command on the first host, as a process that leads a group of its own and takes the command's signals."""
+    def start(self, words, host=1, **options):
+        """A command on a host, as a process that leads a group of its own and takes the command's signals."""
         command = 'exec ' + shlex.join(str(word) for word in words)
-        return subprocess.Popen([HERE / 'on_host.sh', self.addresses[0], command],
+        return subprocess.Popen([HERE / 'on_host.sh', self.addresses[host - 1], command],
                                 env=self.environment(), start_new_session=True, text=True, **options)
 
     def mpirun(self, ranks_a_host, words):

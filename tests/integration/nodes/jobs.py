@@ -55,10 +55,13 @@ class Bench:
     def __init__(self, program, folder):
         self.program, self.folder = program, folder
 
+    def training(self, run, *overrides):
+        """What follows `train`."""
+        return [CONFIG, f'run.dir={self.folder / run}', f'train.steps={STEPS}', 'checkpoint.keep=1',
+                'checkpoint.every=100', *LAYOUT, *overrides]
+
     def train(self, machines, ranks_a_host, run, *overrides):
-        return Job(machines, machines.mpirun(ranks_a_host, [
-            self.program, 'train', CONFIG, f'run.dir={self.folder / run}', f'train.steps={STEPS}', 'checkpoint.keep=1',
-            'checkpoint.every=100', *LAYOUT, *overrides]))
+        return Job(machines, machines.mpirun(ranks_a_host, [self.program, 'train', *self.training(run, *overrides)]))
 
     def stop(self, machines, ranks_a_host, run):
         """A run that is told to stop, and saves."""
@@ -74,12 +77,15 @@ class Bench:
         records = [json.loads(line) for line in lines if line.endswith('\n')]
         return [{key: value for key, value in record.items() if key not in TIMES} for record in records]
 
-    def reach(self, run, step, job):
+    def reach(self, run, step, job=None, log=None):
+        """Waits for a step of a job or, where it was not started here, of the one that prints to `log`."""
         deadline = time.monotonic() + PATIENCE
         while len(self.records(run)) < step:
-            if job.process.poll() is not None or time.monotonic() > deadline:
-                os.killpg(job.process.pid, signal.SIGKILL)
-                raise Failed(f'never came to step {step}: {job.process.communicate()[0][-2000:]}')
+            if time.monotonic() > deadline or job and job.process.poll() is not None:
+                if job:
+                    os.killpg(job.process.pid, signal.SIGKILL)
+                said = job.process.communicate()[0] if job else log.read_text() if log.exists() else 'no log'
+                raise Failed(f'never came to step {step}: {said[-2000:]}')
             time.sleep(0.01)
 
     def diff(self, run, other, tolerance):

@@ -7,6 +7,7 @@
 import json
 import math
 import re
+import shlex
 import shutil
 import statistics
 import sys
@@ -15,7 +16,11 @@ import time
 from pathlib import Path
 
 import hosts
+import slurm
 from jobs import CONFIG, Bench, Failed, Job, Skipped
+
+SBATCH = hosts.HERE.parents[2] / 'launch/slurm/train.sbatch'
+TWO_HOSTS = ['--nodes=2', '--ntasks-per-node=2', '--cpus-per-task=1']  # of a job of Slurm's
 
 
 def communicator(bench):
@@ -88,12 +93,46 @@ def scale(bench):
         hostfile.write_text(''.join(f'{address} slots=2\n' for address in machines.addresses))
         said = Job(machines, [bench.program, 'scale', CONFIG, f'run.dir={bench.folder / "scaled"}', '--ranks', '2,4',
                               '--axis', 'expert', '--steps', '8', '--hostfile', hostfile, '--output', output]).expect(0)
+    check_experiment(output, said)
+
+
+def check_experiment(output, said):
+    """An experiment on 2 ranks of one host and 4 of two went well."""
     report = json.loads((output / 'scale.json').read_text())
     sent = {point['ranks']: point['sent']['remote_bytes'] for point in report['points']}
     if not report['agree'] or report['failures'] or sent[2] != 0 or sent[4] == 0:
         raise Failed(f'agree {report["agree"]}, bytes to other hosts {sent}: {said[-2000:]}')
     if not (output / 'scale.html').exists():
         raise Failed(f'no page in {output}')
+
+
+def slurm_train(bench):
+    """launch/slurm/train.sbatch trains on two hosts what one does, to the bit, also where it is told to stop and queues
+    itself again."""
+    if reason := slurm.why_not():
+        raise Skipped(reason)
+    site = bench.folder / 'site'
+    (site / 'build/cpu-release').mkdir(parents=True)
+    (site / 'build/cpu-release/switchyard').symlink_to(bench.program)
+    log = site / 'log'
+    with hosts.Hosts(2) as machines, slurm.Slurm(machines, bench.folder / 'slurm-train') as cluster:
+        job = cluster.submit(log, f'--chdir={site}', *TWO_HOSTS, SBATCH, *bench.training('requeued'))
+        bench.reach('requeued', 20, log=log)
+        cluster.signal(job, 'USR1')
+        cluster.expect_end(job, log, restarts=1)
+    bench.expect_same('requeued', bench.on_one_host())
+
+
+def slurm_scale(bench):
+    """An experiment within an allocation: jobs on one of its hosts and on both."""
+    if reason := slurm.why_not():
+        raise Skipped(reason)
+    output, log = bench.folder / 'slurm-scale', bench.folder / 'slurm-scale.log'
+    words = [bench.program, 'scale', CONFIG, f'run.dir={bench.folder / "slurm-scaled"}', '--ranks', '2,4', '--axis',
+             'expert', '--steps', '8', '--output', output]
+    with hosts.Hosts(2) as machines, slurm.Slurm(machines, bench.folder / 'slurm') as cluster:
+        cluster.expect_end(cluster.submit(log, *TWO_HOSTS, '--wrap', shlex.join(str(word) for word in words)), log)
+    check_experiment(output, log.read_text())
 
 
 def folder(bench):
@@ -228,7 +267,7 @@ def overlap(bench):
 
 CASES = {case.__name__: case
          for case in (communicator, bits, resume, four, folder, cut, delay, hierarchical, traffic, chunks, scale,
-                      copies, overlap)}
+                      slurm_train, slurm_scale, copies, overlap)}
 
 
 def attempt(case, bench):

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/bench/all_to_all_sizes.h"
-#include "launch/bench/expert_draw.h"
+#include "parallel/dispatch/expert_draw.h"
 #include "runtime/base/status.h"
 #include "runtime/comm/agreement.h"
 #include "tests/launch/bench/bench_ranks.h"

@@ -35,6 +35,7 @@ TEST(LayerBench, EveryPartTakesTime) {
   EXPECT_GT(result.backward_ms, 0);
   EXPECT_GT(result.floor_ms, 0);
   EXPECT_GT(result.peak_gflops, 0);
+  EXPECT_GT(result.memory_bytes, int64_t{1} << 20);
   for (const std::string& part : layer_parts()) EXPECT_GT(result.split_ms.at(part), 0) << part;
   // Six products of [rows, 32] and widths 32 (gate and up) and 16, two FLOPs a multiply-add.
   EXPECT_DOUBLE_EQ(result.gflops, 6.0 * (64 * 2) * 32 * (32 + 16) / 1e9);

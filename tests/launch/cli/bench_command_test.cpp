@@ -111,7 +111,7 @@ TEST_F(CommandLine, BenchRefusesWhatItCannotMeasure) {
   refused("step " + folder_ + "/none.yaml", 66, "none.yaml");
   const std::string config = file("x.yaml", kSmallConfig);
   refused("step " + config + " data.train=no/such data.tokenizer=none.model", 66, "there is no none.model");
-  refused("step " + config + " run.device=cuda", 64, "run.device=cpu");
+  refused("layer --device gpu", 64, "--device");
   refused("step " + config + " model.attention.head=2", 78, "did you mean 'model.attention.heads'?");
 }
 

@@ -1,6 +1,9 @@
 // The program itself: what it prints and its exit codes.
 #include "tests/launch/cli/command_line.h"
 
+#include <map>
+#include <set>
+
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
@@ -146,6 +149,34 @@ TEST_F(CommandLine, ADryRunCreatesNothing) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("checkpoint copies"));
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/run"));
+}
+
+TEST_F(CommandLine, ATraceHasTheChosenStepsOfAllRanks) {
+  const std::string config =
+      file("x.yaml", "{run: {dir: " + folder_ +
+                         "/run, peak_gflops: 1}, data: {train: random, sequence: 8}, train: {steps: 4},\n"
+                         " parallel: {expert: 2}, model: {width: 8, layers: 1, vocabulary: 32,\n"
+                         " attention: {heads: 2, kv_heads: 1, head_width: 4},\n"
+                         " moe: {experts: 4, experts_per_token: 2, expert_width: 8}}}\n");
+  const std::string path = folder_ + "/steps.json";
+  const Outcome outcome = run_ranks(2, "train " + config + " --trace " + path + " --trace-steps 2-3");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("trace of steps 2 to 3 in " + path));
+  std::map<int, std::multiset<std::string>> names;  // by rank
+  const auto trace = nlohmann::json::parse(read(path));
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") == "X") names[event.at("pid")].insert(event.at("name"));
+  }
+  ASSERT_EQ(names.size(), 2U);
+  for (const auto& [rank, of_rank] : names) {
+    for (const char* name : {"step 2", "step 3"}) EXPECT_EQ(of_rank.count(name), 1U) << name << " of rank " << rank;
+    for (const char* name : {"forward", "backward", "optimizer"}) EXPECT_EQ(of_rank.count(name), 2U) << name;
+    EXPECT_EQ(of_rank.count("step 1") + of_rank.count("step 4"), 0U);
+    EXPECT_GE(of_rank.count("experts"), 2U);
+  }
+  const Outcome nowhere = run_ranks(2, "train " + config + " --trace " + folder_ + "/none/steps.json");
+  EXPECT_NE(nowhere.code, 0);
+  EXPECT_THAT(nowhere.err, HasSubstr("cannot write a trace to"));
 }
 
 TEST_F(CommandLine, RanksThatFailAlikeSpeakOnce) {

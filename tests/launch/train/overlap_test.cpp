@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/config/binder.h"
+#include "launch/trace/listener.h"
 #include "launch/train/job.h"
 #include "launch/train/train_step.h"
 #include "tests/support/ranks.h"
@@ -27,6 +28,7 @@ std::vector<std::vector<Span>> spans_of_a_step(const RunConfig& config) {
     job->optimizer->initialise_all(config.run.seed);
     for (int step = 0; step < 2; ++step) {
       recorder.record_spans(step == 1);
+      const Listener listener(recorder);
       const auto outcome = train_step(*job);
       ASSERT_TRUE(outcome.ok()) << outcome.status();
     }

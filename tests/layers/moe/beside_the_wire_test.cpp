@@ -83,7 +83,9 @@ TEST(BesideTheWire, ChunksAreAsManyAsAModelMakesOfTheTokensOfAPart) {
   const MoeConfig config{.experts = 4, .experts_per_token = 2, .expert_width = 8, .router = {}};
   for (const int ranks : {1, 2}) {
     run_mesh(mesh_shape(ranks, 1, ranks), [&](Mesh& mesh) {
-      mesh.settle_chunks([](int64_t part_tokens) { return part_tokens > kTokens ? 4 : 2; });
+      mesh.settle_dispatch(
+          DispatcherKind::kAllToAll, [](int64_t part_tokens) { return part_tokens > kTokens ? 4 : 2; }, kTokens);
+      EXPECT_EQ(mesh.shape().dispatch_chunks, 2);
       const int chunks = ranks == 1 ? 2 : 4;
       EXPECT_EQ(only({"EndDispatch backward"}, heard(config, mesh)), times(chunks, "EndDispatch backward"));
     });

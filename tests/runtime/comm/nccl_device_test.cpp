@@ -1,10 +1,16 @@
 // NCCL itself, as far as one device goes: start, groups, what does not leave the rank, and its end.
+#include <functional>
+#include <vector>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "runtime/base/status.h"
+#include "runtime/comm/cuda_queue.h"
 #include "runtime/comm/loopback.h"
 #include "runtime/comm/nccl.h"
+#include "runtime/comm/reduce.h"
+#include "runtime/device/device.h"
 #include "tests/support/device.h"
 
 namespace switchyard {
@@ -34,6 +40,46 @@ TEST(NcclOnDevice, OneRankStartsSplitsAndMovesItsOwnRows) {
     const at::Tensor on_host = at::ones({3});
     throw_if_error(group->all_reduce(on_host, ReduceOp::kSum).wait());
     throw_if_error(group->barrier().wait());
+  }
+}
+
+// What ranks' pieces add up to, which with one device no communicator asks for: to the bit as on the host.
+TEST(NcclOnDevice, ReductionsAreThoseOfTheHost) {
+  SY_DEVICE_OR_SKIP();
+  constexpr int kRanks = 3;
+  constexpr int64_t kCount = 1000;
+  const auto queue = make_cuda_queue();
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kInt, at::kLong}) {
+    const bool whole = c10::isIntegralType(dtype, false);
+    const at::Tensor pieces =
+        whole ? at::randint(-1000, 1000, {kRanks, kCount}, dtype) : at::randn({kRanks, kCount}).to(dtype);
+    for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin}) {
+      for (int rank = 0; rank < kRanks; ++rank) {
+        const auto reduced_on = [&](c10::Device where, const std::function<void(const Reduction&)>& reduce) {
+          std::vector<at::Tensor> others;
+          for (int r = 0; r < kRanks; ++r) {
+            if (r != rank) others.push_back(pieces[r]);
+          }
+          const at::Tensor mine = pieces[rank].to(where), theirs = at::cat(others).to(where),
+                           out = at::empty_like(mine);
+          synchronise(where);
+          reduce({.dtype = dtype,
+                  .op = op,
+                  .rank = rank,
+                  .ranks = kRanks,
+                  .mine = static_cast<const char*>(mine.const_data_ptr()),
+                  .others = static_cast<char*>(theirs.data_ptr()),
+                  .piece_bytes = static_cast<int64_t>(mine.nbytes()),
+                  .out = static_cast<char*>(out.data_ptr())});
+          synchronise(where);
+          return out.cpu();
+        };
+        const at::Tensor expected = reduced_on(c10::kCPU, [](const Reduction& r) { reduce_in_order(r); });
+        const at::Tensor actual = reduced_on(device, [&](const Reduction& r) { queue->reduce(r); });
+        EXPECT_TRUE(at::equal(actual, expected))
+            << dtype << ", operation " << static_cast<int>(op) << ", rank " << rank;
+      }
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <absl/time/clock.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,6 +57,24 @@ INSTANTIATE_TEST_SUITE_P(Bodies, OverNccl,
                            return std::get<Body>(instance.param).name + "_" +
                                   std::to_string(std::get<int>(instance.param));
                          });
+
+TEST(Nccl, WaitingIsASpan) {
+  run_over_nccl(2, [](Communicator& world) {
+    static thread_local int waits;
+    waits = 0;
+    const auto count = [](const at::RecordFunction& span) -> std::unique_ptr<at::ObserverContext> {
+      waits += span.name() == std::string("wait");
+      return nullptr;
+    };
+    const auto handle =
+        at::addThreadLocalCallback(at::RecordFunctionCallback(count).scopes({at::RecordScope::USER_SCOPE}));
+    Work work = world.all_reduce(at::ones({3}), ReduceOp::kSum);
+    EXPECT_EQ(waits, 0);
+    throw_if_error(work.wait());
+    at::removeCallback(handle);
+    EXPECT_EQ(waits, 1);
+  });
+}
 
 TEST(Nccl, AllToAllIsOneGroupOfWhatIsNotEmpty) {
   run_over_nccl(3, [](Communicator& world) {

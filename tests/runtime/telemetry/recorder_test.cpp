@@ -21,21 +21,19 @@ TEST(Recorder, ScalarsFoldAndAreTakenOnce) {
 
 TEST(Recorder, SpansAreOffUntilAskedFor) {
   Recorder recorder;
-  { ScopedSpan span(recorder, "ignored"); }
   recorder.add({"ignored", "compute", 1, 2});
   EXPECT_TRUE(recorder.take_spans().empty());
 
   recorder.record_spans(true);
-  {
-    ScopedSpan outer(recorder, "outer");
-    ScopedSpan inner(recorder, "inner", "communication");
-  }
+  const int64_t before_ns = Recorder::now();
+  recorder.add({"inner", "communication", before_ns, Recorder::now(), 8});
+  recorder.add({"outer", "compute", before_ns, Recorder::now()});
   const std::vector<Span> spans = recorder.take_spans();
   ASSERT_EQ(spans.size(), 2u);
   EXPECT_EQ(spans[0].name, "inner");
   EXPECT_EQ(spans[0].lane, "communication");
+  EXPECT_EQ(spans[0].bytes, 8);
   EXPECT_EQ(spans[1].name, "outer");
-  EXPECT_LE(spans[1].begin_ns, spans[0].begin_ns);
   EXPECT_LE(spans[0].begin_ns, spans[0].end_ns);
   EXPECT_LE(spans[0].end_ns, spans[1].end_ns);
   EXPECT_TRUE(recorder.take_spans().empty());
@@ -50,7 +48,7 @@ TEST(Recorder, ThreadsRecordSideBySide) {
     threads.emplace_back([&recorder] {
       for (int i = 0; i < kEach; ++i) {
         recorder.scalar("count", 1, Fold::kSum);
-        ScopedSpan span(recorder, "work");
+        recorder.add({"work", "compute", i, i + 1});
       }
     });
   }

@@ -11,10 +11,12 @@
 namespace switchyard {
 namespace {
 
-void expect_equal_runs(DecoderCase what, c10::Device device, double bound) {
-  const DecoderRun expected = run_decoder(what, mesh_shape(1), true);
+void expect_equal_runs(DecoderCase what, c10::Device device, double bound, int chunks = 1) {
+  MeshShape shape = mesh_shape(1);
+  const DecoderRun expected = run_decoder(what, shape, true);
   what.device = device;
-  const DecoderRun actual = run_decoder(what, mesh_shape(1), true);
+  shape.dispatch_chunks = chunks;
+  const DecoderRun actual = run_decoder(what, shape, true);
   EXPECT_LE(relative_difference(actual.logits, expected.logits), bound);
   for (size_t step = 0; step < expected.loss.size(); ++step) {
     EXPECT_NEAR(actual.loss[step], expected.loss[step], bound * std::max(1.0, expected.loss[step])) << step;
@@ -43,6 +45,15 @@ TEST(DecoderOnDevice, EqualsTheCpuInFp64WithRecomputedLayers) {
   what.model.tie_embeddings = true;
   what.model.moe.activation = "gelu";
   expect_equal_runs(what, device, 1e-9);
+}
+
+TEST(DecoderOnDevice, EqualsTheCpuInFp64WithRecomputedActivationsAndInChunks) {
+  SY_DEVICE_OR_SKIP();
+  DecoderCase what = small_decoder_case();
+  what.recompute = Recompute::kActivations;
+  expect_equal_runs(what, device, 1e-9);
+  what.recompute = Recompute::kNone;
+  expect_equal_runs(what, device, 1e-9, 3);
 }
 
 TEST(DecoderOnDevice, EqualsTheCpuInFp32) {

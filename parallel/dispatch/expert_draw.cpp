@@ -1,4 +1,4 @@
-#include "launch/bench/expert_draw.h"
+#include "parallel/dispatch/expert_draw.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -15,11 +15,12 @@ at::Tensor draw_experts(int64_t tokens, int64_t experts, int64_t experts_per_tok
   return std::get<1>((log_E + noise_TE).topk(experts_per_token));
 }
 
-Routing routing_to(const at::Tensor& experts_TK, at::ScalarType dtype) {
+Routing routing_to(const at::Tensor& experts_TK, const at::TensorOptions& tokens) {
   const int64_t slots = experts_TK.numel(), k = experts_TK.size(1);
-  return {.offsets = at::arange(0, slots + 1, k, at::kLong),
-          .experts = experts_TK.reshape({-1}).contiguous(),
-          .weights = at::ones({slots}, accumulate_dtype(dtype))};
+  const at::ScalarType of_weights = accumulate_dtype(c10::typeMetaToScalarType(tokens.dtype()));
+  return {.offsets = at::arange(0, slots + 1, k, tokens.dtype(at::kLong)),
+          .experts = experts_TK.reshape({-1}).to(tokens.device()),
+          .weights = at::ones({slots}, tokens.dtype(of_weights))};
 }
 
 }  // namespace switchyard

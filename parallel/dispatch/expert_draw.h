@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/ScalarType.h>
+#include <c10/core/TensorOptions.h>
 
 #include "parallel/dispatch/dispatcher.h"
 
@@ -14,7 +14,7 @@ namespace switchyard {
 // for the i-th.
 at::Tensor draw_experts(int64_t tokens, int64_t experts, int64_t experts_per_token, double skew, uint64_t seed);
 
-// Every token to the experts of its row, with weight 1. `dtype`: of tokens.
-Routing routing_to(const at::Tensor& experts_TK, at::ScalarType dtype);
+// Every token to the experts of its row, with weight 1. `tokens`: their dtype and device.
+Routing routing_to(const at::Tensor& experts_TK, const at::TensorOptions& tokens);
 
 }  // namespace switchyard
