@@ -225,17 +225,19 @@ def chunks(bench):
 
 
 def copies(bench):
-    """On four slow hosts, one row a token and host against one for each of eight experts; figures, not a test."""
+    """On four slow hosts, one row a token and host against one for each of eight experts, whole and in chunks; figures,
+    not a test."""
     shape = ['--tokens', '1024', '--width', '256', '--expert-width', '128', '--experts', '64', '--experts-per-token', '8',
              '--precision', 'fp32', '--repeats', '3']
-    results = {}
-    for dispatcher in ('all_to_all', 'hierarchical'):
-        with hosts.Hosts(4, rate='200mbit') as machines:
-            results[dispatcher] = measure_layer(bench, machines, 2, *shape, '--dispatcher', dispatcher)
-    straight, handed_on = results['all_to_all'], results['hierarchical']
-    print(f'  {straight["ms"]:.1f} ms with a row an expert, {handed_on["ms"]:.1f} with one a host: '
-          f'{straight["ms"] / handed_on["ms"]:.2f} x; MiB to other hosts a rank: '
-          f'{straight["bytes"]["other_node"] / 2**20:.3f} and {handed_on["bytes"]["other_node"] / 2**20:.3f}')
+    for cuts in (1, 4):
+        results = {}
+        for dispatcher in ('all_to_all', 'hierarchical'):
+            with hosts.Hosts(4, rate='200mbit') as machines:
+                results[dispatcher] = measure_layer(bench, machines, 2, *shape, '--dispatcher', dispatcher, '--chunks', cuts)
+        straight, handed_on = results['all_to_all'], results['hierarchical']
+        print(f'  {cuts} chunks: {straight["ms"]:.1f} ms with a row an expert, {handed_on["ms"]:.1f} with one a host: '
+              f'{straight["ms"] / handed_on["ms"]:.2f} x; MiB to other hosts a rank: '
+              f'{straight["bytes"]["other_node"] / 2**20:.3f} and {handed_on["bytes"]["other_node"] / 2**20:.3f}')
 
 
 def overlap(bench):
