@@ -40,18 +40,18 @@ const char* innermost_part(std::span<const std::string_view> names) {
 }  // namespace
 
 std::map<std::string, double> split_step(std::span<const Span> spans, int64_t begin_ns, int64_t end_ns) {
-  std::vector<Span> clipped;  // a device's clock may be some microseconds off
+  std::vector<const Span*> computing;
   for (const Span& span : spans) {
-    if (span.lane != "compute" || span.end_ns <= begin_ns || end_ns <= span.begin_ns) continue;
-    clipped.push_back({span.name, span.lane, std::max(begin_ns, span.begin_ns), std::min(end_ns, span.end_ns)});
+    if (span.lane == "compute") computing.push_back(&span);
   }
-  std::vector<const Span*> inner;
-  for (const Span& span : clipped) inner.push_back(&span);
   std::map<std::string, int64_t> split_ns;
   int64_t left_ns = end_ns - begin_ns;
-  walk_spans(std::move(inner), [&](std::span<const std::string_view> names, int64_t begin, int64_t end) {
-    split_ns[innermost_part(names)] += end - begin;
-    left_ns -= end - begin;
+  walk_spans(std::move(computing), [&](std::span<const std::string_view> names, int64_t begin, int64_t end) {
+    // A device's clock may be some microseconds off.
+    const int64_t within = std::min(end, end_ns) - std::max(begin, begin_ns);
+    if (within <= 0) return;
+    split_ns[innermost_part(names)] += within;
+    left_ns -= within;
   });
   split_ns["other"] += left_ns;
   std::map<std::string, double> split;

@@ -1,7 +1,6 @@
 #include "parallel/dispatch/time_dispatchers.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -12,6 +11,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
 #include "runtime/device/device.h"
+#include "runtime/telemetry/recorder.h"
 
 namespace switchyard {
 
@@ -29,12 +29,11 @@ absl::StatusOr<std::map<DispatcherKind, double>> time_dispatchers(const Dispatch
     if (!check_dispatcher(kind, mesh).ok()) continue;
     const auto dispatcher = make_dispatcher(kind, placement, mesh);
     const auto there_and_back = [&] {
-      const auto start = std::chrono::steady_clock::now();
+      const int64_t begin_ns = Recorder::now();
       const Dispatched sent = dispatcher->dispatch(x_TD, routing);
       dispatcher->combine(sent.rows_RD, sent.plan).backward(x_TD.detach());
       synchronise(device);
-      const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
-      return std::vector{taken.count()};
+      return std::vector{static_cast<double>(Recorder::now() - begin_ns) / 1e6};
     };
     SY_ASSIGN_OR_RETURN(const std::vector<double> taken, try_out(there_and_back, device, mesh.world()));
     milliseconds[kind] = taken.front();

@@ -86,13 +86,20 @@ def delay(bench):
     bench.expect_same('far', 'near')
 
 
+def experiment(bench, name):
+    """The words of an experiment on 2 and 4 ranks, and the folder that it writes."""
+    output = bench.folder / name
+    return [bench.program, 'scale', CONFIG, f'run.dir={bench.folder / name}-runs', '--ranks', '2,4', '--axis', 'expert',
+            '--steps', '8', '--output', output], output
+
+
 def scale(bench):
     """An experiment over the hosts of a hostfile: jobs on one and on both, whose losses agree, and its page."""
-    hostfile, output = bench.folder / 'hostfile', bench.folder / 'scale'
+    hostfile = bench.folder / 'hostfile'
+    words, output = experiment(bench, 'scale')
     with hosts.Hosts(2) as machines:
         hostfile.write_text(''.join(f'{address} slots=2\n' for address in machines.addresses))
-        said = Job(machines, [bench.program, 'scale', CONFIG, f'run.dir={bench.folder / "scaled"}', '--ranks', '2,4',
-                              '--axis', 'expert', '--steps', '8', '--hostfile', hostfile, '--output', output]).expect(0)
+        said = Job(machines, [*words, '--hostfile', hostfile]).expect(0)
     check_experiment(output, said)
 
 
@@ -109,8 +116,6 @@ def check_experiment(output, said):
 def slurm_train(bench):
     """launch/slurm/train.sbatch trains on two hosts what one does, to the bit, also where it is told to stop and queues
     itself again."""
-    if reason := slurm.why_not():
-        raise Skipped(reason)
     site = bench.folder / 'site'
     (site / 'build/cpu-release').mkdir(parents=True)
     (site / 'build/cpu-release/switchyard').symlink_to(bench.program)
@@ -125,11 +130,8 @@ def slurm_train(bench):
 
 def slurm_scale(bench):
     """An experiment within an allocation: jobs on one of its hosts and on both."""
-    if reason := slurm.why_not():
-        raise Skipped(reason)
-    output, log = bench.folder / 'slurm-scale', bench.folder / 'slurm-scale.log'
-    words = [bench.program, 'scale', CONFIG, f'run.dir={bench.folder / "slurm-scaled"}', '--ranks', '2,4', '--axis',
-             'expert', '--steps', '8', '--output', output]
+    words, output = experiment(bench, 'slurm-scale')
+    log = bench.folder / 'slurm-scale.log'
     with hosts.Hosts(2) as machines, slurm.Slurm(machines, bench.folder / 'slurm') as cluster:
         cluster.expect_end(cluster.submit(log, *TWO_HOSTS, '--wrap', shlex.join(str(word) for word in words)), log)
     check_experiment(output, log.read_text())

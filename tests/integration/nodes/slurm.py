@@ -5,26 +5,22 @@ import shutil
 import subprocess
 import time
 
-from jobs import PATIENCE, Failed
+from jobs import PATIENCE, Failed, Skipped
 
 TOOLS = ('munged', 'slurmctld', 'slurmd', 'sinfo', 'sbatch', 'scontrol', 'scancel', 'srun')
 CORES = 2  # that a host is said to have
 
 
-def why_not():
-    """Why there can be no Slurm here, or None."""
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    return f'no {", ".join(missing)} here (Debian: munge, slurmctld, slurmd, slurm-client)' if missing else None
-
-
 class Slurm:
-    """Its files are in `folder`."""
+    """Its files are in `folder`. To enter it is Skipped where there can be no Slurm."""
 
     def __init__(self, machines, folder):
         self._machines, self._folder = machines, folder
         self._daemons = []
 
     def __enter__(self):
+        if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+            raise Skipped(f'no {", ".join(missing)} here (Debian: munge, slurmctld, slurmd, slurm-client)')
         self._write_files()
         self._machines.variables['SLURM_CONF'] = str(self._folder / 'slurm.conf')
         try:

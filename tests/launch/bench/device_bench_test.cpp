@@ -10,6 +10,7 @@
 #include "runtime/base/status.h"
 #include "runtime/comm/nccl_communicator.h"
 #include "tests/launch/bench/bench_ranks.h"
+#include "tests/launch/train/small_run.h"
 #include "tests/support/device_stand_in/device_stand_in.h"
 #include "tests/support/nccl_stand_in/host_queue.h"
 
@@ -65,20 +66,10 @@ TEST(DeviceBench, ALayer) {
 }
 
 TEST(DeviceBench, AStep) {
-  StepBenchOptions options{.repeats = 2};
-  options.vocabulary = 32;
+  StepBenchOptions options{.config = small_run(), .repeats = 2};
   RunConfig& config = options.config;
-  config.model.width = 16;
-  config.model.layers = 2;
-  config.model.vocabulary = 32;
-  config.model.attention = {.heads = 2, .kv_heads = 1, .head_width = 4};
-  config.model.moe.experts = 4;
-  config.model.moe.expert_width = 8;
-  config.model.moe.experts_per_token = 2;
-  config.data.train = "random";
-  config.data.sequence = 8;
-  config.train.global_batch = 4;
-  config.train.precision = "fp64";
+  options.vocabulary = config.model.vocabulary;
+  config.data.validation.clear();  // nothing validates
   config.parallel.expert = 2;
   const auto bench = [&](Recorder& recorder, const BenchSite& site) { return bench_step(options, recorder, site); };
   const auto result = on_devices<StepBench>("", bench);

@@ -14,31 +14,13 @@
 #include "launch/train/train_step.h"
 #include "launch/train/validation.h"
 #include "runtime/base/status.h"
+#include "tests/launch/train/small_run.h"
 #include "tests/support/device_stand_in/device_stand_in.h"
 #include "tests/support/ranks.h"
 #include "tests/support/slow_clock.h"
 
 namespace switchyard {
 namespace {
-
-RunConfig small_config() {
-  RunConfig config;
-  config.model.width = 16;
-  config.model.layers = 2;
-  config.model.vocabulary = 32;
-  config.model.attention = {.heads = 2, .kv_heads = 1, .head_width = 4};
-  config.model.moe.experts = 4;
-  config.model.moe.expert_width = 8;
-  config.model.moe.experts_per_token = 2;
-  config.model.moe.shared_experts = 1;
-  config.data.train = config.data.validation = "random";
-  config.data.validation_sequences = 4;
-  config.data.sequence = 8;
-  config.train.global_batch = 4;
-  config.train.accumulation = 2;
-  config.train.precision = "fp64";
-  return config;
-}
 
 // Losses of three steps and of a validation.
 std::vector<double> losses(const RunConfig& config, c10::Device device) {
@@ -62,7 +44,7 @@ std::vector<double> losses(const RunConfig& config, c10::Device device) {
 }
 
 void expect_same_on_a_device(const std::function<void(RunConfig&)>& change) {
-  RunConfig config = small_config();
+  RunConfig config = small_run();
   change(config);
   const std::vector<double> on_host = losses(config, c10::kCPU), on_device = losses(config, device_stand_in(0));
   ASSERT_EQ(on_host.size(), 6U);
@@ -84,7 +66,7 @@ TEST(DeviceJob, TrainsAndValidatesWithARouterOfTheHost) {
 
 // Were some spans the host's, they would lie years away from the others.
 TEST(DeviceJob, AllOfAStepIsTimedByTheDevicesClock) {
-  RunConfig config = small_config();
+  RunConfig config = small_run();
   run_ranks(1, [&](Communicator& world) {
     const MeshShape shape = value_or_throw(resolve_mesh(config, 1));
     const auto mesh = value_or_throw(create_mesh(config, shape, device_stand_in(0), world));

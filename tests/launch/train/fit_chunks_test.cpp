@@ -1,10 +1,10 @@
 // What the model of chunks is fitted to.
 #include "launch/train/fit_chunks.h"
 
-#include <map>
 #include <mutex>
+#include <optional>
+#include <vector>
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "launch/train/create_mesh.h"

@@ -34,6 +34,7 @@ TEST(Recorder, SpansAreOffUntilAskedFor) {
   EXPECT_EQ(spans[0].lane, "communication");
   EXPECT_EQ(spans[0].bytes, 8);
   EXPECT_EQ(spans[1].name, "outer");
+  EXPECT_LE(spans[1].begin_ns, spans[0].begin_ns);
   EXPECT_LE(spans[0].begin_ns, spans[0].end_ns);
   EXPECT_LE(spans[0].end_ns, spans[1].end_ns);
   EXPECT_TRUE(recorder.take_spans().empty());
